@@ -1,0 +1,170 @@
+"""The ASGI application: routes, error answers, lifespan. Nothing runs at import."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from scaimcp import __version__
+from scaimcp.auth import admittance
+from scaimcp.bootstrap import Services, open_services
+from scaimcp.errors import GatewayError, RequestRefused
+from scaimcp.gateway.sources import ToolSource
+from scaimcp.rest.access import Access, id_of
+from scaimcp.rest.catalogue import CatalogueResource
+from scaimcp.rest.metadata import MetadataResource
+from scaimcp.rest.openapi import openapi_route
+from scaimcp.rest.probes import Lifecycle, ProbeResource
+from scaimcp.rest.responses import failure
+from scaimcp.rest.routes import RestRoute
+from scaimcp.scaigrid.client import PlatformRequest, Trace
+from scaimcp.server.asgi import Receive, Scope, Send
+from scaimcp.settings import Settings
+from scaimcp.telemetry.logs import get_logger
+
+MCP_PATH = "/mcp"
+_HEALTH = PlatformRequest("GET", "/health", timeout_seconds=1.0, is_raw=True)
+_PUBLIC = frozenset({"/livez", "/readyz", "/metrics"})
+_log = get_logger("scaimcp.app")
+
+
+class GatewayApp:
+    """``/mcp`` goes straight to the endpoint; everything else through Starlette."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        more_sources: Iterable[ToolSource] = (),
+        multiprocess_dir: str | None = None,
+    ) -> None:
+        self.settings = settings
+        self.lifecycle = Lifecycle()
+        self.services: Services | None = None
+        self._more_sources = tuple(more_sources)
+        self._multiprocess_dir = multiprocess_dir
+        self._side: Starlette | None = None
+        self._rest = Starlette(
+            lifespan=self._lifespan,
+            exception_handlers={
+                GatewayError: _on_refusal,
+                HTTPException: _on_http_error,
+                Exception: _on_fault,
+            },
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == "http" and scope["path"] == MCP_PATH and self.services is not None:
+            await self.services.endpoint(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+    async def serve_metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve probes and metrics only, for a port of their own."""
+        if self._side is None:
+            self._side = Starlette(
+                routes=[self._route(route) for route in self._probes().routes(with_metrics=True)],
+                exception_handlers={HTTPException: _on_http_error, Exception: _on_fault},
+            )
+        await self._side(scope, receive, send)
+
+    def drain(self) -> None:
+        """Stop being ready and end the long streams; running requests go on."""
+        self.lifecycle.is_draining = True
+        if self.services is not None:
+            self.services.subscriptions.close()
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        async with open_services(self.settings, self._more_sources) as services:
+            self.services = services
+            app.router.routes[:] = [self._route(route) for route in self.rest_routes(services)]
+            self.lifecycle.is_started = True
+            _log.info("gateway started", version=__version__)
+            try:
+                yield
+            finally:
+                self.drain()
+                self.services = None
+
+    def rest_routes(self, services: Services) -> tuple[RestRoute, ...]:
+        """Return every REST route, the OpenAPI document last."""
+        settings = self.settings
+        access = Access(services.verifier, settings.public_url)
+        catalogue = CatalogueResource(access, services.gateway, services.explainer)
+        metadata = MetadataResource(services.platform, settings.public_url, settings.auth_issuer)
+
+        routes = (
+            *catalogue.routes(),
+            *metadata.routes(),
+            *self._probes().routes(with_metrics=settings.metrics_bind is None),
+        )
+        return (*routes, openapi_route(routes, __version__))
+
+    def _probes(self) -> ProbeResource:
+        parts = {"database": self._database, "redis": self._redis, "platform": self._platform}
+        return ProbeResource(self.lifecycle, parts, self._multiprocess_dir)
+
+    async def _database(self) -> None:
+        if self.services is not None:
+            await self.services.database.ping()
+
+    async def _redis(self) -> None:
+        if self.services is not None:
+            await self.services.redis.ping()
+
+    async def _platform(self) -> None:
+        if self.services is not None:
+            await self.services.platform.request(_HEALTH, None, Trace("probe"))
+
+    def _route(self, route: RestRoute) -> Route:
+        hosts = self.settings.hosts
+
+        async def serve(request: Request) -> Response:
+            if route.path not in _PUBLIC:
+                host = request.headers.get("host")
+                admittance.check_host(host.encode("latin-1") if host else None, hosts)
+            return await route.handler(request)
+
+        methods = [route.method, "OPTIONS"] if not route.needs_bearer else [route.method]
+        return Route(route.path, serve, methods=methods, name=route.name)
+
+
+def create_app(
+    settings: Settings,
+    more_sources: Iterable[ToolSource] = (),
+    multiprocess_dir: str | None = None,
+) -> GatewayApp:
+    """Return the application; services open with its lifespan."""
+    return GatewayApp(settings, more_sources, multiprocess_dir)
+
+
+async def _on_refusal(request: Request, error: Exception) -> Response:
+    if not isinstance(error, GatewayError):
+        raise error
+    return failure(error, id_of(request))
+
+
+_HTTP_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    code = _HTTP_CODES.get(error.status_code, "HTTP_ERROR")
+    refusal = RequestRefused(code, str(error.detail), http_status=error.status_code)
+    response = failure(refusal, id_of(request))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_fault(request: Request, error: Exception) -> Response:
+    _log.error("request failed", request_id=id_of(request), exc_info=error)
+    message = "The gateway failed; the cause is in its log."
+    return failure(RequestRefused("INTERNAL_ERROR", message, http_status=500), id_of(request))

@@ -1,0 +1,238 @@
+"""The composition root: opens every service in one place and closes them in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+
+import msgspec
+
+from scaimcp import __version__
+from scaimcp.audit import store as audit
+from scaimcp.auth.challenge import metadata_url
+from scaimcp.auth.verifier import Verifier, VerifierPolicy
+from scaimcp.catalog import builtin
+from scaimcp.catalog.contributed import Contribution
+from scaimcp.catalog.hook import installed, load_modules
+from scaimcp.catalog.manifests import Manifests
+from scaimcp.catalog.modules import ModuleDirectory, ModulePolicy
+from scaimcp.catalog.own import own_tools, read_own
+from scaimcp.catalog.registry import Registry, build
+from scaimcp.catalog.reshape import Caps
+from scaimcp.catalog.source import CatalogServices, CatalogSource
+from scaimcp.gateway.discovery import DiscoverySource
+from scaimcp.gateway.explain import Explainer
+from scaimcp.gateway.gateway import Gateway
+from scaimcp.gateway.limits import InFlight, NoLimits, RateLimiter
+from scaimcp.gateway.sources import ToolSource
+from scaimcp.outbound import open_http
+from scaimcp.postgres import Database, DatabaseUnavailable, open_database
+from scaimcp.redis import RedisClient, RedisRateLimiter, open_redis
+from scaimcp.scaigrid.client import PlatformClient
+from scaimcp.sealing import Sealer
+from scaimcp.server.dispatch import Dispatcher
+from scaimcp.server.endpoint import EdgePolicy, McpEndpoint
+from scaimcp.server.methods import Methods
+from scaimcp.server.rendering import Renderer, tool_fields
+from scaimcp.server.revisions import V2025_11_25
+from scaimcp.server.session import Sessions
+from scaimcp.server.subscriptions import Subscriptions
+from scaimcp.settings import KeyRing, Settings, require
+from scaimcp.telemetry.logs import get_logger
+from scaimcp.types import RequestContext
+from scaimcp.versions.notices import Notice, announce, follow
+from scaimcp.versions.store import raise_version
+
+SERVER_NAME = "scaimcp"
+_log = get_logger("scaimcp.bootstrap")
+
+
+class Services(msgspec.Struct, frozen=True):
+    """Everything that app, worker and command line use, opened together."""
+
+    settings: Settings
+    database: Database
+    redis: RedisClient
+    platform: PlatformClient
+    verifier: Verifier
+    registry: Registry
+    modules: ModuleDirectory
+    gateway: Gateway
+    explainer: Explainer
+    subscriptions: Subscriptions
+    endpoint: McpEndpoint
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, more_sources: Iterable[ToolSource] = ()
+) -> AsyncIterator[Services]:
+    """Open the gateway's services.
+
+    Args:
+        settings: complete settings.
+        more_sources: further tool sources, behind the platform's.
+
+    Raises:
+        SettingsError: a setting that serving needs is missing.
+    """
+    require(settings, "public_url", "database_url", "redis_url", "state_keys")
+    keys, database_url, redis_url = settings.state_keys, settings.database_url, settings.redis_url
+    if keys is None or database_url is None or redis_url is None:
+        raise AssertionError("require() let a missing setting pass")
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(open_http(f"scaimcp/{__version__}"))
+        database = await stack.enter_async_context(
+            open_database(database_url, settings.database_pool_max)
+        )
+        redis = await stack.enter_async_context(open_redis(redis_url))
+        services = _compose(
+            settings,
+            keys,
+            PlatformClient(
+                http,
+                settings.platform_url,
+                forward_client_ip=settings.platform_forward_client_ip,
+            ),
+            database,
+            redis,
+        )
+        for source in more_sources:
+            services.gateway.add(source)
+        stack.push_async_callback(services.verifier.aclose)
+        follower = asyncio.get_running_loop().create_task(
+            follow(redis, partial(_apply, services)), name="catalogue notices"
+        )
+        try:
+            yield services
+        finally:
+            follower.cancel()
+            with suppress(asyncio.CancelledError):
+                await follower
+
+
+def _compose(
+    settings: Settings,
+    keys: KeyRing,
+    platform: PlatformClient,
+    database: Database,
+    redis: RedisClient,
+) -> Services:
+    verifier = Verifier(
+        platform,
+        VerifierPolicy(
+            settings.public_url,
+            settings.auth_cache_seconds,
+            settings.auth_permission_fallback == "open",
+            settings.auth_audience,
+        ),
+    )
+    modules = ModuleDirectory(
+        platform,
+        verifier,
+        ModulePolicy(settings.platform_service_token, frozenset(settings.modules_assume_enabled)),
+    )
+    contributed = load_modules(installed())
+    registry = _registry(settings, contributed)
+    gateway = Gateway((), _limiter(settings, redis), InFlight(settings.limits_inflight_per_caller))
+    caps = Caps(settings.limits_result_chars, settings.limits_result_binary_bytes)
+    surfaces = frozenset(settings.mcp_surfaces)
+    renderer = Renderer(SERVER_NAME, __version__)
+    subscriptions = Subscriptions(surfaces, renderer)
+    changed = partial(_switched, database, redis, subscriptions)
+    manifests = Manifests(platform, frozenset(settings.modules_manifests))
+    catalog = CatalogServices(platform, verifier, modules, manifests, changed)
+    gateway.add(CatalogSource(registry, catalog, caps))
+    gateway.add(
+        DiscoverySource(
+            gateway,
+            own_tools(builtin.GATEWAY, caps.chars),
+            read_own,
+            lambda tool: tool_fields(tool, V2025_11_25, "canonical"),
+            caps.chars,
+        )
+    )
+    sessions = Sessions(Sealer(keys, "session"))
+    methods = Methods(
+        gateway,
+        renderer,
+        sessions,
+        Sealer(keys, "cursor"),
+        surfaces=surfaces,
+        page_size=settings.limits_list_page,
+    )
+    dispatcher = Dispatcher(methods, sessions, subscriptions, metadata_url(settings.public_url))
+    return Services(
+        settings=settings,
+        database=database,
+        redis=redis,
+        platform=platform,
+        verifier=verifier,
+        registry=registry,
+        modules=modules,
+        gateway=gateway,
+        explainer=Explainer(gateway),
+        subscriptions=subscriptions,
+        endpoint=McpEndpoint(verifier, dispatcher, _edge_policy(settings)),
+    )
+
+
+def _registry(settings: Settings, contributed: Contribution) -> Registry:
+    registry = build((*builtin.CORE, *builtin.MODULES), settings.limits_request_bytes)
+    return registry.extended(contributed.tools, contributed.dropped)
+
+
+def _limiter(settings: Settings, redis: RedisClient) -> RateLimiter:
+    limits = {
+        "token": settings.limits_rate_token,
+        "user": settings.limits_rate_user,
+        "tenant": settings.limits_rate_tenant,
+    }
+    return RedisRateLimiter(redis, limits) if any(limits.values()) else NoLimits()
+
+
+def _edge_policy(settings: Settings) -> EdgePolicy:
+    return EdgePolicy(
+        public_url=settings.public_url,
+        hosts=settings.hosts,
+        origins=settings.origins,
+        body_bytes=settings.limits_request_bytes,
+        inflight=settings.limits_inflight,
+        forwards_client_ip=settings.platform_forward_client_ip,
+        trusted_proxies=settings.server_trusted_proxies,
+    )
+
+
+async def _switched(
+    database: Database,
+    redis: RedisClient,
+    subscriptions: Subscriptions,
+    context: RequestContext,
+    tenant_id: str,
+) -> None:
+    """A module was switched through this gateway: raise the version, tell everyone.
+
+    The switch itself has happened on the platform, so a failure here is logged, not raised.
+    """
+    subscriptions.changed(tenant_id)
+    version = 0
+    try:
+        async with database.transaction() as connection:
+            version = await raise_version(connection, tenant_id)
+            event = audit.AuditEvent(
+                tenant_id, "catalog.change", "tenant", tenant_id, data={"version": version}
+            )
+            await audit.record(connection, event, context)
+    except DatabaseUnavailable as error:
+        _log.warning("catalogue version not raised", reason=error.message)
+    await announce(redis, Notice(tenant_id, version))
+
+
+def _apply(services: Services, notice: Notice) -> None:
+    """Another process changed a tenant's catalogue: forget what is known of it."""
+    if not notice.tenant_id:
+        return
+    services.modules.drop(notice.tenant_id)
+    services.subscriptions.changed(notice.tenant_id)

@@ -1,0 +1,256 @@
+"""From checked arguments to one REST request. Pure. Spec: core-tools 5."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from scaimcp.catalog.definition import RestRequest, ToolDefinition
+from scaimcp.scaigrid.client import FilePart, PlatformRequest
+
+AUDIO_BYTES = 25_000_000
+DOCUMENT_BYTES = 10_000_000
+_EXEC_MARGIN_SECONDS = 15
+_PLACE = re.compile(r"\{([a-z_]+)\}")
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HTTPS = re.compile(r"https://[^\s/]+", re.IGNORECASE)
+# Arguments about the form of the result; the platform does not know them.
+_GATEWAY_ARGUMENTS = frozenset({"return_as"})
+_EXTENSIONS = {
+    "audio/mpeg": "mp3",
+    "audio/wav": "wav",
+    "audio/ogg": "ogg",
+    "audio/webm": "webm",
+    "audio/mp4": "m4a",
+    "text/plain": "txt",
+    "text/markdown": "md",
+    "text/html": "html",
+    "application/pdf": "pdf",
+    "application/json": "json",
+}
+_MIME = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+\Z")
+
+Fault = dict[str, str]
+
+
+class TranslationFault(Exception):
+    """Arguments that fit the schema but cannot become a request; ``faults`` as for the schema."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__("arguments cannot be translated")
+        self.faults = list(faults)
+
+
+def fault(field: str, message: str) -> Fault:
+    """Return one entry of ``details``."""
+    return {"field": field, "message": message}
+
+
+def path_faults(definition: ToolDefinition, arguments: dict[str, Any]) -> list[Fault]:
+    """Refuse path arguments that no identifier of the platform can be."""
+    if definition.request is None:
+        return []
+    faults: list[Fault] = []
+    for name in _PLACE.findall(definition.request.path):
+        value = arguments.get(name)
+        if not isinstance(value, str):
+            continue
+        if value in ("", ".", "..") or _CONTROL.search(value):
+            faults.append(fault(name, "is not an identifier"))
+        elif name in definition.id_arguments and not _ID.match(value):
+            faults.append(fault(name, "may hold only letters, digits and . _ : -"))
+    return faults
+
+
+def escape(value: str) -> str:
+    """Percent-encode everything but the unreserved characters; ``%`` becomes ``%25``."""
+    return quote(value, safe="")
+
+
+def to_request(
+    definition: ToolDefinition, arguments: dict[str, Any], tenant_slug: str
+) -> PlatformRequest:
+    """Build the REST request of a call.
+
+    Args:
+        definition: a tool with a request.
+        arguments: checked arguments, defaults filled in.
+        tenant_slug: slug of the caller's tenant, for persona models.
+
+    Raises:
+        TranslationFault: base64 that cannot be read, a file that is too large, a URL that is not
+            https, a repeated ``custom_id``.
+    """
+    rest = definition.request
+    if rest is None:
+        raise ValueError(f"{definition.name} has no request")
+    left = {name: value for name, value in arguments.items() if name not in _GATEWAY_ARGUMENTS}
+    path = _PLACE.sub(lambda place: escape(str(left.pop(place[1]))), rest.path)
+    query = _query(rest, left)
+    timeout = rest.timeout_seconds
+    if definition.name == "bunker_exec":
+        timeout = float(arguments.get("timeout_s", 60)) + _EXEC_MARGIN_SECONDS
+    has_body = rest.method not in ("GET", "DELETE")
+    body, parts = _body(definition, rest, left, tenant_slug) if has_body else (None, ())
+    return PlatformRequest(
+        method=rest.method,
+        path=path,
+        query=query,
+        body=body,
+        parts=parts,
+        content_type="application/json",
+        timeout_seconds=timeout,
+        is_raw=definition.result.kind in ("audio", "export"),
+    )
+
+
+def _query(rest: RestRequest, left: dict[str, Any]) -> str:
+    """Move the query's arguments out of `left` and encode them."""
+    if rest.query is not None:
+        names = [name for name in rest.query if name in left]
+    elif rest.method in ("GET", "DELETE"):
+        names = list(left)
+    else:
+        return ""
+    pairs: list[str] = []
+    for name in names:
+        value = left.pop(name)
+        wire = _page_name(rest, name)
+        items = value if isinstance(value, list) else [value]
+        pairs += [f"{quote(wire, safe='')}={quote(_scalar(item), safe='')}" for item in items]
+    return "&".join(pairs)
+
+
+def _page_name(rest: RestRequest, name: str) -> str:
+    if rest.page is None or name not in ("limit", "cursor"):
+        return name
+    return rest.page[0] if name == "limit" else rest.page[1]
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode()
+
+
+def _body(
+    definition: ToolDefinition, rest: RestRequest, left: dict[str, Any], tenant_slug: str
+) -> tuple[bytes | None, tuple[FilePart, ...]]:
+    match rest.body:
+        case "multipart" | "form":
+            return None, _parts(definition, rest, left)
+        case "chat":
+            left = _chat(left)
+        case "persona":
+            model = f"tenant/{tenant_slug}/{left.pop('persona_slug')}"
+            left = {"model": model, **left, "stream": False}
+        case "batch":
+            left = _batch(left)
+        case "config":
+            left = {**left.get("config", {}), **dict.fromkeys(left.get("reset_keys", []))}
+        case _:
+            pass
+    if not left and rest.method == "POST":
+        return None, ()
+    return msgspec.json.encode(left), ()
+
+
+def _chat(left: dict[str, Any]) -> dict[str, Any]:
+    faults: list[Fault] = []
+    messages = left.get("messages")
+    if isinstance(messages, list):
+        left["messages"] = [_message(m, i, faults) for i, m in enumerate(messages)]
+    if faults:
+        raise TranslationFault(*faults)
+    left["stream"] = False
+    return left
+
+
+def _message(message: dict[str, Any], index: int, faults: list[Fault]) -> dict[str, Any]:
+    """Turn ``image_urls`` into content parts; the platform fetches them, the gateway never."""
+    urls = message.get("image_urls")
+    if not urls:
+        return {key: value for key, value in message.items() if key != "image_urls"}
+    for at, url in enumerate(urls):
+        if not _HTTPS.match(url):
+            faults.append(fault(f"messages[{index}].image_urls[{at}]", "must be an https URL"))
+    parts: list[dict[str, Any]] = [{"type": "text", "text": message["content"]}]
+    parts += [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    rest = {key: value for key, value in message.items() if key != "image_urls"}
+    return {**rest, "content": parts}
+
+
+def _batch(left: dict[str, Any]) -> dict[str, Any]:
+    requests = left.pop("requests", None)
+    if requests is None:
+        return left
+    seen: set[str] = set()
+    lines: list[bytes] = []
+    for index, entry in enumerate(requests):
+        if entry["custom_id"] in seen:
+            raise TranslationFault(fault(f"requests[{index}].custom_id", "is used more than once"))
+        seen.add(entry["custom_id"])
+        line = {
+            "custom_id": entry["custom_id"],
+            "method": "POST",
+            "url": f"/v1/inference/{entry['endpoint']}",
+            "body": entry["body"],
+        }
+        lines.append(msgspec.json.encode(line))
+    content = b"\n".join(lines) + b"\n"
+    if len(content) >= DOCUMENT_BYTES:
+        raise TranslationFault(fault("requests", "is larger than 10,000,000 bytes as a file"))
+    return {"input_file_base64": base64.b64encode(content).decode(), **left}
+
+
+def _parts(
+    definition: ToolDefinition, rest: RestRequest, left: dict[str, Any]
+) -> tuple[FilePart, ...]:
+    files = dict(rest.files)
+    mime = left.pop("mime_type", None) or "application/octet-stream"
+    if not _MIME.match(mime):
+        raise TranslationFault(fault("mime_type", "is not a media type such as text/plain"))
+    parts: list[FilePart] = []
+    limit = AUDIO_BYTES if "audio_base64" in files else DOCUMENT_BYTES
+    for argument, field in files.items():
+        content = _file_content(argument, left, limit)
+        name = f"file.{_EXTENSIONS.get(mime.lower(), 'bin')}"
+        parts.append(FilePart(field, content, filename=name, content_type=mime))
+    for name, value in left.items():
+        if isinstance(value, list):
+            parts += [FilePart(f"{name}[]", _scalar(item).encode()) for item in value]
+        else:
+            parts.append(FilePart(name, _scalar(value).encode()))
+    return tuple(parts)
+
+
+def _file_content(argument: str, left: dict[str, Any], limit: int) -> bytes:
+    """Take the file out of `left`: base64, or the plain ``text`` that stands in for it."""
+    if argument not in left:
+        content = str(left.pop("text", "")).encode()
+        argument = "text"
+    else:
+        content = decode_base64(argument, left.pop(argument))
+    if len(content) > limit:
+        raise TranslationFault(fault(argument, f"is larger than {limit:,} bytes"))
+    return content
+
+
+def decode_base64(argument: str, text: str) -> bytes:
+    """Decode standard base64, padding optional, no line breaks.
+
+    Raises:
+        TranslationFault: `text` is no base64.
+    """
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise TranslationFault(fault(argument, "is not standard base64")) from None

@@ -1,0 +1,102 @@
+"""The error tree: every refusal the gateway itself makes.
+
+::
+
+    GatewayError                code, http_status, retry_after, details
+    ├── RequestRefused          refused before dispatch (401, 403, 413, 429, 503 …)
+    ├── ToolError               a tool call failed: a result with ``isError`` (core-tools 7)
+    ├── PlatformFailure         the platform did not give a usable answer
+    ├── ProtocolError           a JSON-RPC error with an MCP number
+    └── SettingsError           the process must not start (exit code 5)
+
+``code`` is stable and documented; ``message`` is for people and never repeats a secret or an
+argument's value. Spec: register, Errors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class GatewayError(Exception):
+    """A refusal with a stable code.
+
+    Args:
+        code: upper-case word of the register's table of errors.
+        message: one sentence for people, free of secrets and argument values.
+        http_status: status of the HTTP answer where the refusal is one.
+        retry_after: whole seconds after which a repeat may help; None where it does not.
+        details: up to 20 objects ``{"field", "message"}``.
+    """
+
+    http_status = 500
+    retryable = False
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        http_status: int | None = None,
+        retry_after: int | None = None,
+        details: tuple[dict[str, Any], ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        if http_status is not None:
+            self.http_status = http_status
+        self.retry_after = retry_after
+        self.details = details[:20]
+
+
+class RequestRefused(GatewayError):
+    """The HTTP request is refused before any JSON-RPC method runs.
+
+    ``challenge`` is the value of ``WWW-Authenticate`` or None.
+    """
+
+    challenge: str | None = None
+
+
+class ToolError(GatewayError):
+    """A tool call failed; the caller gets a result with ``isError``. Spec: core-tools 7."""
+
+    http_status = 200
+
+
+class PlatformFailure(ToolError):
+    """The platform gave no usable answer, or an error of its own whose code passes unchanged.
+
+    ``status`` is the platform's HTTP status, 0 when there was none.
+    """
+
+    def __init__(self, code: str, message: str, *, status: int = 0, **more: Any) -> None:
+        super().__init__(code, message, **more)
+        self.status = status
+
+
+class ProtocolError(GatewayError):
+    """A JSON-RPC error with a number that MCP defines, or -31000 for a refusal of our own.
+
+    Args:
+        number: the JSON-RPC ``error.code``.
+        code: the word in ``data.error.code``, or "" where the number says it all.
+        data: further members of ``error.data``.
+    """
+
+    http_status = 400
+
+    def __init__(
+        self, number: int, message: str, *, code: str = "", data: Any = None, **more: Any
+    ) -> None:
+        super().__init__(code, message, **more)
+        self.number = number
+        self.data = data
+
+
+class SettingsError(GatewayError):
+    """The configuration cannot be used; the process ends with exit code 5."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("SETTINGS_INVALID", message)

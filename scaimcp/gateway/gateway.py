@@ -1,0 +1,197 @@
+"""The product without transport: list tools, call a tool.
+
+Identity, time and options are parameters; sources are plugged in. Spec: core-tools 3, 7, 8.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from scaimcp.errors import ToolError
+from scaimcp.gateway.admission import first_failure, refusal
+from scaimcp.gateway.limits import InFlight, RateLimiter
+from scaimcp.gateway.search import Indexed, index, similar
+from scaimcp.gateway.sources import CALL_SECONDS, LIST_SECONDS, ToolSource
+from scaimcp.gateway.view import GATEWAY_TOOLS, View
+from scaimcp.telemetry.metrics import TOOL_CALLS
+from scaimcp.types import Caller, RequestContext, Snapshot, Tool, ToolResult
+
+_CALLABLES = 256
+_SUGGESTIONS = 3
+
+
+class Visible(msgspec.Struct, frozen=True):
+    """Everything one caller may call now, in published order, whatever the view lists.
+
+    Callers with the same grants in tenants with the same modules share one. ``listings`` holds
+    encoded lists by the edge's own keys; ``found`` the search index, built when first needed.
+    """
+
+    tools: tuple[Tool, ...]
+    listings: dict[Any, Any]
+    found: list[tuple[Indexed, ...]]
+
+    def index(self) -> tuple[Indexed, ...]:
+        """Return the search index."""
+        if not self.found:
+            self.found.append(index(self.tools))
+        return self.found[0]
+
+
+class Resolved(msgspec.Struct, frozen=True):
+    """A tool that may be called, and the source that calls it."""
+
+    tool: Tool
+    source: ToolSource
+
+
+class Gateway:
+    """Lists and calls tools of all sources under one admission rule."""
+
+    def __init__(
+        self, sources: Sequence[ToolSource], limiter: RateLimiter, inflight: InFlight
+    ) -> None:
+        self._sources = tuple(sources)
+        self._limiter = limiter
+        self._inflight = inflight
+        self._callables: OrderedDict[Any, Visible] = OrderedDict()
+
+    @property
+    def sources(self) -> tuple[ToolSource, ...]:
+        """The sources in the order of their tools."""
+        return self._sources
+
+    def add(self, source: ToolSource) -> None:
+        """Plug in a source behind the others."""
+        self._sources = (*self._sources, source)
+
+    async def admit(self, caller: Caller) -> int | None:
+        """Count one request against the gateway's own limits; seconds to wait if refused."""
+        return await self._limiter.take(caller)
+
+    def connected(self, context: RequestContext) -> None:
+        """A client has just connected: read what may have changed at the next list."""
+        for source in self._sources:
+            source.mark_stale(context)
+
+    async def callable_tools(
+        self, context: RequestContext, max_age: float = LIST_SECONDS
+    ) -> Visible:
+        """Return what the caller may call, filtered once per grants and snapshots."""
+        snapshots = await self.snapshots(context, max_age)
+        grants = context.caller.grants
+        key = (grants, *(snapshot.key for snapshot in snapshots))
+        known = self._callables.get(key)
+        if known is None:
+            tools = tuple(
+                tool
+                for snapshot in snapshots
+                for tool in snapshot.tools
+                if first_failure(tool, grants, snapshot.modules) is None
+            )
+            known = Visible(tuple(sorted(tools, key=_rank)), {}, [])
+            self._callables[key] = known
+            while len(self._callables) > _CALLABLES:
+                self._callables.popitem(last=False)
+        return known
+
+    async def listed_tools(self, context: RequestContext, view: View) -> tuple[Tool, ...]:
+        """Return the tools that a list shows under `view`, in published order."""
+        callables = await self.callable_tools(context)
+        return tuple(tool for tool in callables.tools if view.lists(tool))
+
+    async def snapshots(self, context: RequestContext, max_age: float) -> list[Snapshot]:
+        """Return every source's snapshot for the caller."""
+        return [await source.snapshot(context, max_age) for source in self._sources]
+
+    async def resolve(self, context: RequestContext, name: str) -> Resolved:
+        """Return the tool called `name` if the caller may call it.
+
+        Raises:
+            ToolError: ``TOOL_NOT_FOUND``, ``MODULE_NOT_ENABLED`` or ``PERMISSION_DENIED``.
+        """
+        for source in self._sources:
+            snapshot = await source.snapshot(context, CALL_SECONDS)
+            tool = snapshot.by_name.get(name)
+            if tool is None:
+                continue
+            failure = first_failure(tool, context.caller.grants, snapshot.modules)
+            if failure == "module_enabled":
+                # It may have been enabled elsewhere a moment ago.
+                snapshot = await source.snapshot(context, 0.0)
+                tool = snapshot.by_name.get(name, tool)
+                failure = first_failure(tool, context.caller.grants, snapshot.modules)
+            if failure is not None:
+                raise refusal(tool, failure, snapshot.modules)
+            return Resolved(tool, source)
+        raise await self._not_found(context, name)
+
+    async def _not_found(self, context: RequestContext, name: str) -> ToolError:
+        callables = await self.callable_tools(context, CALL_SECONDS)
+        names = [tool.name for tool in callables.tools]
+        details = tuple(
+            {"field": "name", "message": f"did you mean {near}?"}
+            for near in similar(name, names, _SUGGESTIONS)
+        )
+        return ToolError("TOOL_NOT_FOUND", "There is no such tool.", details=details)
+
+    async def call_tool(self, context: RequestContext, name: str, arguments: bytes) -> ToolResult:
+        """Call a tool: name, module, permission, role, quota, arguments, platform.
+
+        Args:
+            context: who calls.
+            name: the tool's name as listed.
+            arguments: JSON of the arguments, b"" for none.
+
+        Raises:
+            ToolError: the call failed; its code says why.
+        """
+        source, outcome = "none", "ok"
+        try:
+            resolved = await self.resolve(context, name)
+            source = resolved.source.name
+            return await self.run(context, resolved, arguments)
+        except ToolError as error:
+            outcome = _outcome(error.code)
+            raise
+        finally:
+            TOOL_CALLS.labels(source, outcome).inc()
+
+    async def run(
+        self, context: RequestContext, resolved: Resolved, arguments: bytes
+    ) -> ToolResult:
+        """Call a resolved tool within the caller's places and the rate limits."""
+        with self._inflight.call(context.caller):
+            wait = await self._limiter.take(context.caller)
+            if wait is not None:
+                raise ToolError(
+                    "RATE_LIMITED", "The gateway's own limit is reached.", retry_after=wait
+                )
+            return await resolved.source.call(resolved.tool, arguments, context)
+
+
+def _rank(tool: Tool) -> int:
+    """Core tools first, then the gateway's own, then modules and remote servers."""
+    if tool.name in GATEWAY_TOOLS:
+        return 1
+    return 0 if tool.module_id is None and tool.domain != "remote" else 2
+
+
+_REFUSALS = frozenset(
+    {
+        "TOOL_NOT_FOUND",
+        "MODULE_NOT_ENABLED",
+        "PERMISSION_DENIED",
+        "INVALID_ARGUMENTS",
+        "RATE_LIMITED",
+        "GATEWAY_BUSY",
+    }
+)
+
+
+def _outcome(code: str) -> str:
+    return "refused" if code in _REFUSALS else "failed"

@@ -1,0 +1,106 @@
+"""Rank tools for a query, in memory. Pure. Spec: core-tools 8."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from scaimcp.types import Tool
+
+_WORD = re.compile(r"[a-z0-9]+")
+# A hit in the name says more than one in the text.
+_WEIGHTS = (("name", 8.0), ("title", 4.0), ("arguments", 2.0), ("description", 1.0))
+_PREFIX_SHARE = 0.5
+_DESCRIPTION_CHARS = 300
+
+
+class Indexed(msgspec.Struct, frozen=True):
+    """A tool with its words by place."""
+
+    tool: Tool
+    words: dict[str, frozenset[str]]
+
+
+def index(tools: Iterable[Tool]) -> tuple[Indexed, ...]:
+    """Split the tools' texts into words once."""
+    return tuple(Indexed(tool, _words_of(tool)) for tool in tools)
+
+
+def _words_of(tool: Tool) -> dict[str, frozenset[str]]:
+    arguments = " ".join(tool.input_schema.get("properties", ()))
+    texts = {
+        "name": tool.name,
+        "title": tool.title,
+        "arguments": arguments,
+        "description": tool.description,
+    }
+    return {place: frozenset(words(text)) for place, text in texts.items()}
+
+
+def words(text: str) -> list[str]:
+    """Return lower-case words; underscores, dots and case changes divide."""
+    return _WORD.findall(text.lower().replace("_", " "))
+
+
+def rank(query: str, entries: Sequence[Indexed], top_k: int) -> tuple[list[dict[str, Any]], int]:
+    """Return the best items and how many tools matched at all.
+
+    Equal scores keep the catalogue's order. An exact name comes first.
+    """
+    wanted = list(dict.fromkeys(words(query)))
+    exact = query.strip().lower()
+    scored: list[tuple[float, int, Tool]] = []
+    for position, entry in enumerate(entries):
+        score = sum(_score(word, entry) for word in wanted) / max(1, len(wanted))
+        if entry.tool.name.lower() == exact:
+            score += 100.0
+        if score > 0:
+            scored.append((-score, position, entry.tool))
+    scored.sort(key=lambda item: item[:2])
+    return [_item(tool, -score) for score, _, tool in scored[:top_k]], len(scored)
+
+
+def _score(word: str, entry: Indexed) -> float:
+    best = 0.0
+    for place, weight in _WEIGHTS:
+        present = entry.words[place]
+        if word in present:
+            best += weight
+        elif len(word) >= 3 and any(
+            w.startswith(word) or word.startswith(w) for w in present if len(w) >= 3
+        ):
+            best += weight * _PREFIX_SHARE
+    return best
+
+
+def _item(tool: Tool, score: float) -> dict[str, Any]:
+    item: dict[str, Any] = {
+        "name": tool.name,
+        "title": tool.title,
+        "description": tool.description[:_DESCRIPTION_CHARS],
+        "annotations": tool.annotations,
+        "score": round(score, 3),
+    }
+    if tool.module_id is not None:
+        item["module_id"] = tool.module_id
+    return item
+
+
+def similar(name: str, candidates: Sequence[str], most: int) -> list[str]:
+    """Return up to `most` of `candidates` that look like `name`, nearest first."""
+    wanted = _grams(name.lower())
+    ranked: list[tuple[float, int, str]] = []
+    for position, candidate in enumerate(candidates):
+        grams = _grams(candidate)
+        share = len(wanted & grams) / (len(wanted | grams) or 1)
+        if share >= 0.3:
+            ranked.append((-share, position, candidate))
+    return [candidate for _, _, candidate in sorted(ranked)[:most]]
+
+
+def _grams(text: str) -> frozenset[str]:
+    padded = f"^{text[:64]}$"
+    return frozenset(padded[i : i + 2] for i in range(len(padded) - 1))

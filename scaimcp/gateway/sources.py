@@ -1,0 +1,43 @@
+"""The seam to where tools come from. Sources are plugged in by `scaimcp.bootstrap`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from scaimcp.types import RequestContext, Snapshot, Tool, ToolResult
+
+# How old known module states may be. Spec: scaigrid 4.
+CALL_SECONDS = 60.0
+LIST_SECONDS = 5.0
+
+
+class ToolSource(Protocol):
+    """One origin of tools: the platform, remote servers, a guarded module."""
+
+    @property
+    def name(self) -> str:
+        """Label of the source in metrics."""
+        ...
+
+    async def snapshot(self, context: RequestContext, max_age: float) -> Snapshot:
+        """Return what the caller's tenant is offered, known for at most `max_age` seconds.
+
+        Never waits for an upstream longer than a few seconds and never raises for its sake.
+        """
+        ...
+
+    def mark_stale(self, context: RequestContext) -> None:
+        """Read anew at the next list: a client has just connected."""
+        ...
+
+    def unsupported(self, tool: Tool) -> bool:
+        """Tell whether the upstream said lately that it does not have this tool."""
+        ...
+
+    async def call(self, tool: Tool, arguments: bytes, context: RequestContext) -> ToolResult:
+        """Call an admitted tool with JSON arguments, b"" for none.
+
+        Raises:
+            ToolError: the call failed.
+        """
+        ...

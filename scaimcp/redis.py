@@ -1,0 +1,142 @@
+"""The Redis client, and the rate limits counted there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+
+from scaimcp.errors import GatewayError
+from scaimcp.telemetry.logs import get_logger
+from scaimcp.telemetry.metrics import RATE_LIMITED
+from scaimcp.types import Caller, Secret
+
+_log = get_logger("scaimcp.redis")
+_SECONDS = 1.0
+
+# Generic cell rate algorithm over all limits at once: nothing is counted unless all admit.
+# KEYS: one per limit; ARGV: interval in microseconds and burst per limit, in the same order.
+_GCRA = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local new = {}
+for i, key in ipairs(KEYS) do
+  local interval, burst = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+  local tat = math.max(tonumber(redis.call('GET', key) or now), now)
+  local allowed_at = tat + interval - interval * burst
+  if allowed_at > now then return {i, allowed_at - now} end
+  new[i] = tat + interval
+end
+for i, key in ipairs(KEYS) do
+  redis.call('SET', key, string.format('%.0f', new[i]), 'PX', math.ceil((new[i] - now) / 1000) + 1)
+end
+return {0, 0}
+"""
+
+
+class RedisUnavailable(GatewayError):
+    """Redis does not answer."""
+
+    http_status = 503
+    retryable = True
+
+    def __init__(self, kind: str) -> None:
+        super().__init__("SERVICE_UNAVAILABLE", f"Redis failed ({kind}).", retry_after=5)
+
+
+class RedisClient:
+    """The few commands that the gateway uses; failures are `RedisUnavailable`."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._gcra = client.register_script(_GCRA)
+
+    @property
+    def raw(self) -> Any:
+        """The library's client, for subscriptions."""
+        return self._client
+
+    async def ping(self) -> None:
+        """Ask for nothing."""
+        await self._run(self._client.ping())
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        """Send `message` to everyone who listens on `channel`."""
+        await self._run(self._client.publish(channel, message))
+
+    async def count(self, keys: list[str], arguments: list[int]) -> tuple[int, int]:
+        """Run the rate limits; return (0, 0), or which limit refuses and for how many µs."""
+        which, micros = await self._run(self._gcra(keys=keys, args=arguments))
+        return int(which), int(micros)
+
+    async def _run(self, command: Any) -> Any:
+        try:
+            return await command
+        except (RedisError, OSError, TimeoutError) as error:
+            raise RedisUnavailable(type(error).__name__) from error
+
+
+@asynccontextmanager
+async def open_redis(url: Secret) -> AsyncIterator[RedisClient]:
+    """Open a client that rides out a short outage."""
+    client: Any = redis.asyncio.Redis.from_url(
+        url.reveal(),
+        socket_timeout=_SECONDS,
+        socket_connect_timeout=_SECONDS,
+        retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
+        retry_on_error=[redis.exceptions.ConnectionError, redis.exceptions.TimeoutError],
+        health_check_interval=30,
+    )
+    try:
+        yield RedisClient(client)
+    finally:
+        await client.aclose()
+
+
+class RedisRateLimiter:
+    """The gateway's own limits per bearer, user and tenant: one script for all three.
+
+    Without Redis nothing is refused: the platform's own limits still hold. Spec: register,
+    LIMITS_RATE.
+    """
+
+    def __init__(self, client: RedisClient, limits: dict[str, int]) -> None:
+        self._client = client
+        self._limits = {name: most for name, most in limits.items() if most > 0}
+        self._names = list(self._limits)
+
+    async def take(self, caller: Caller) -> int | None:
+        """Count one request; return None, or the whole seconds to wait."""
+        if not self._names:
+            return None
+        keys = [f"scaimcp:rate:{name}:{_subject(name, caller)}" for name in self._names]
+        arguments = [
+            number
+            for name in self._names
+            for number in (60_000_000 // self._limits[name], self._limits[name])
+        ]
+        try:
+            which, micros = await self._client.count(keys, arguments)
+        except RedisUnavailable as error:
+            _log.warning("rate limit not counted", reason=error.message)
+            return None
+        if which == 0:
+            return None
+        RATE_LIMITED.labels(self._names[which - 1]).inc()
+        return max(1, -(-micros // 1_000_000))
+
+
+def _subject(limit: str, caller: Caller) -> str:
+    subject = {
+        "token": caller.key.hex(),
+        "user": f"{caller.tenant_id}/{caller.user_id}",
+        "tenant": caller.tenant_id or f"user:{caller.user_id}",
+    }[limit]
+    # Hashed, so that no foreign text ends up in a key.
+    return hashlib.sha256(subject.encode()).hexdigest()[:32]

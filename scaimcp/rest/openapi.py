@@ -1,0 +1,145 @@
+"""The OpenAPI 3.1 document of the REST surface, generated from the routes themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from scaimcp.rest.responses import plain
+from scaimcp.rest.routes import RestRoute
+
+_REFERENCE = "#/components/schemas/{name}"
+_MEANINGS = {
+    304: "Not modified.",
+    401: "No bearer, or one that is not accepted; see WWW-Authenticate.",
+    403: "The caller lacks the permission.",
+    404: "Not found.",
+    422: "A parameter is not valid.",
+    503: "Not available now; see Retry-After.",
+}
+
+
+class ErrorDetail(msgspec.Struct, frozen=True):
+    """One fault."""
+
+    field: str
+    message: str
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """What went wrong; ``code`` is stable."""
+
+    code: str
+    message: str
+    retry_after: int | None = None
+    details: list[ErrorDetail] = []
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """Of every enveloped answer."""
+
+    request_id: str
+
+
+class ErrorEnvelope(msgspec.Struct, frozen=True):
+    """Every error below ``/v1``."""
+
+    status: str
+    error: ErrorBody
+    meta: Meta
+
+
+def document(routes: tuple[RestRoute, ...], version: str) -> dict[str, Any]:
+    """Return the document of `routes`."""
+    types = [kind for route in routes for kind in _alternatives(route)]
+    schemas, components = msgspec.json.schema_components(
+        [*types, ErrorEnvelope, Meta], ref_template=_REFERENCE
+    )
+    described = iter(schemas)
+    paths: dict[str, Any] = {}
+    for route in routes:
+        found = [next(described) for _ in _alternatives(route)]
+        schema = found[0] if len(found) == 1 else {"oneOf": found}
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "ScaiMCP",
+            "version": version,
+            "description": "REST beside the MCP endpoint: catalogue, explanations, metadata.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _alternatives(route: RestRoute) -> tuple[Any, ...]:
+    return route.data if isinstance(route.data, tuple) else (route.data,)
+
+
+def _operation(route: RestRoute, schema: dict[str, Any]) -> dict[str, Any]:
+    if route.is_enveloped:
+        schema = {
+            "type": "object",
+            "properties": {
+                "status": {"const": "ok"},
+                "data": schema,
+                "meta": {"$ref": _REFERENCE.format(name="Meta")},
+            },
+            "required": ["status", "data", "meta"],
+        }
+    operation: dict[str, Any] = {
+        "operationId": route.name,
+        "summary": route.summary,
+        "security": [{"bearer": []}] if route.needs_bearer else [],
+        "responses": {
+            "200": {"description": "Success.", "content": {route.media_type: {"schema": schema}}},
+            **{str(status): _error(status, route) for status in route.errors},
+        },
+    }
+    if route.parameters:
+        operation["parameters"] = [
+            {
+                "name": parameter.name,
+                "in": parameter.place,
+                "description": parameter.description,
+                "required": parameter.is_required,
+                "schema": {"type": "string"},
+            }
+            for parameter in route.parameters
+        ]
+    return operation
+
+
+def _error(status: int, route: RestRoute) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": _MEANINGS[status]}
+    if status >= 400 and route.is_enveloped:
+        schema = {"$ref": _REFERENCE.format(name="ErrorEnvelope")}
+        described["content"] = {"application/json": {"schema": schema}}
+    return described
+
+
+def openapi_route(routes: tuple[RestRoute, ...], version: str) -> RestRoute:
+    """Return the route that serves the document, itself included."""
+
+    async def serve(request: Request) -> Response:
+        return plain(described)
+
+    route = RestRoute(
+        "GET",
+        "/openapi.json",
+        "openapi",
+        "This document.",
+        serve,
+        dict[str, Any],
+        is_enveloped=False,
+        needs_bearer=False,
+    )
+    described = document((*routes, route), version)
+    return route

@@ -1,0 +1,41 @@
+"""A REST route as data: what is served, and what the OpenAPI document says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """One query or path parameter."""
+
+    name: str
+    place: str
+    description: str
+    is_required: bool = False
+
+
+class RestRoute(msgspec.Struct, frozen=True):
+    """One operation.
+
+    ``data`` is the type of the answer's payload, or a tuple of alternatives; ``is_enveloped`` says whether it stands in
+    ``data``. ``errors`` are the statuses besides success that the operation documents.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    handler: Handler
+    data: Any
+    is_enveloped: bool = True
+    needs_bearer: bool = True
+    parameters: tuple[Parameter, ...] = ()
+    errors: tuple[int, ...] = ()
+    media_type: str = "application/json"

@@ -1,0 +1,282 @@
+"""The platform's REST client: one request method, deadlines, one careful retry, back-off.
+
+Spec: scaigrid 1, 5, 7, 8.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from scaimcp.errors import PlatformFailure, ToolError
+from scaimcp.scaigrid.envelope import (
+    AuthenticationLost,
+    Envelope,
+    bad_response,
+    failure,
+    is_error,
+    read_envelope,
+    unavailable,
+)
+from scaimcp.telemetry.logs import get_logger
+from scaimcp.telemetry.metrics import PLATFORM_DURATION, PLATFORM_REQUESTS
+from scaimcp.types import Secret
+
+RESPONSE_BYTES = 32 * 1024 * 1024
+_BACKOFF_SECONDS = 60
+_BACKOFF_ENTRIES = 10_000
+_SMALL_BODY = 256 * 1024
+_log = get_logger("scaimcp.scaigrid")
+
+
+class FilePart(msgspec.Struct, frozen=True):
+    """One part of a multipart body; ``filename`` None for a plain field."""
+
+    name: str
+    content: bytes
+    filename: str | None = None
+    content_type: str | None = None
+
+
+class PlatformRequest(msgspec.Struct, frozen=True):
+    """One REST request, ready to send.
+
+    Args:
+        method: HTTP method.
+        path: absolute path, already percent-encoded; it is sent as it is.
+        query: encoded query without ``?``.
+        body: JSON body, None for none.
+        parts: multipart parts; then `body` is None.
+        content_type: media type of `body`.
+        timeout_seconds: time for the whole answer.
+        is_raw: the answer is bytes without envelope (exports, speech).
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    body: bytes | None = None
+    parts: tuple[FilePart, ...] = ()
+    content_type: str = "application/json"
+    timeout_seconds: float = 30.0
+    is_raw: bool = False
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """What travels beside a request: its id, trace context, client address."""
+
+    request_id: str
+    traceparent: str | None = None
+    client_ip: str | None = None
+
+
+class PlatformAnswer(msgspec.Struct, frozen=True):
+    """A successful answer. ``envelope`` is None for raw and empty bodies."""
+
+    status: int
+    content_type: str
+    body: bytes
+    envelope: Envelope | None = None
+
+    @property
+    def data(self) -> bytes:
+        """The payload as JSON; b"" when there is none."""
+        return bytes(self.envelope.data) if self.envelope is not None else b""
+
+
+class PlatformClient:
+    """Sends requests to the platform with the caller's own bearer, byte for byte."""
+
+    def __init__(
+        self, http: aiohttp.ClientSession, base_url: str, *, forward_client_ip: bool = False
+    ) -> None:
+        self._http = http
+        self._base = base_url.rstrip("/")
+        self._forward_client_ip = forward_client_ip
+        self._backoff: dict[Secret, float] = {}
+
+    async def request(
+        self, request: PlatformRequest, bearer: Secret | None, trace: Trace
+    ) -> PlatformAnswer:
+        """Send `request` and return the successful answer.
+
+        Nothing but GET is ever repeated, and GET once. `bearer` None sends no credential.
+
+        Raises:
+            AuthenticationLost: 401.
+            PlatformFailure: the platform's own error, or ``PLATFORM_*``, ``NOT_SUPPORTED``.
+            ToolError: ``RATE_LIMITED`` while a back-off lasts, ``RESULT_TOO_LARGE``.
+        """
+        if bearer is not None and self._backoff:
+            self._refuse_during_backoff(bearer)
+        started = time.perf_counter()
+        outcome = "ok"
+        try:
+            return await self._with_retry(request, self._headers(request, bearer, trace))
+        except ToolError as error:
+            outcome = _outcome(error)
+            if error.code == "RATE_LIMITED" and bearer is not None:
+                self._start_backoff(bearer, error.retry_after or 5)
+            if outcome == "unavailable":
+                _log.warning(
+                    "platform request failed", code=error.code, request_id=trace.request_id
+                )
+            raise
+        finally:
+            PLATFORM_REQUESTS.labels(outcome).inc()
+            PLATFORM_DURATION.labels(outcome).observe(time.perf_counter() - started)
+
+    def _headers(
+        self, request: PlatformRequest, bearer: Secret | None, trace: Trace
+    ) -> dict[str, str]:
+        headers = {"Accept": "*/*" if request.is_raw else "application/json"}
+        headers["X-Request-Id"] = trace.request_id
+        if bearer is not None:
+            headers["Authorization"] = f"Bearer {bearer.reveal()}"
+        if trace.traceparent is not None:
+            headers["traceparent"] = trace.traceparent
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
+        if self._forward_client_ip and trace.client_ip is not None:
+            headers["X-Forwarded-For"] = trace.client_ip
+        return headers
+
+    async def _with_retry(
+        self, request: PlatformRequest, headers: Mapping[str, str]
+    ) -> PlatformAnswer:
+        try:
+            return await self._once(request, headers)
+        except PlatformFailure as error:
+            if request.method != "GET" or not _may_repeat(error):
+                raise
+        await asyncio.sleep(random.uniform(0.1, 0.3))  # noqa: S311 - jitter, not a secret
+        return await self._once(request, headers)
+
+    async def _once(self, request: PlatformRequest, headers: Mapping[str, str]) -> PlatformAnswer:
+        url = URL(
+            f"{self._base}{request.path}{'?' + request.query if request.query else ''}",
+            encoded=True,
+        )
+        data = _multipart(request.parts) if request.parts else request.body
+        try:
+            async with asyncio.timeout(request.timeout_seconds):
+                async with self._http.request(
+                    request.method, url, data=data, headers=headers, allow_redirects=False
+                ) as response:
+                    body = await _read(response)
+                    return _answer(request, response, body)
+        except aiohttp.ConnectionTimeoutError:
+            raise unavailable("The platform cannot be reached.") from None
+        except TimeoutError:
+            raise _deadline(request.method) from None
+        except (aiohttp.ClientResponseError, aiohttp.InvalidURL):
+            raise bad_response(0) from None
+        except (aiohttp.ClientError, OSError):
+            raise unavailable("The connection to the platform failed.") from None
+
+    def _refuse_during_backoff(self, bearer: Secret) -> None:
+        until = self._backoff.get(bearer)
+        if until is None:
+            return
+        left = until - time.monotonic()
+        if left <= 0:
+            del self._backoff[bearer]
+            return
+        raise ToolError(
+            "RATE_LIMITED",
+            "The platform asked this caller to wait.",
+            retry_after=max(1, round(left + 0.5)),
+        )
+
+    def _start_backoff(self, bearer: Secret, seconds: int) -> None:
+        if bearer in self._backoff:
+            return
+        if len(self._backoff) >= _BACKOFF_ENTRIES:
+            now = time.monotonic()
+            self._backoff = {k: v for k, v in self._backoff.items() if v > now}
+        self._backoff[bearer] = time.monotonic() + min(seconds, _BACKOFF_SECONDS)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    length = response.content_length
+    if (
+        length is not None
+        and length <= _SMALL_BODY
+        and not response.headers.get("Content-Encoding")
+    ):
+        return await response.read()
+    if length is not None and length > RESPONSE_BYTES:
+        raise _too_large()
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > RESPONSE_BYTES:
+            raise _too_large()
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _answer(
+    request: PlatformRequest, response: aiohttp.ClientResponse, body: bytes
+) -> PlatformAnswer:
+    status = response.status
+    if 300 <= status < 400:
+        raise bad_response(status)
+    if status < 400 and (request.is_raw or not body):
+        return PlatformAnswer(status, response.content_type, body)
+    envelope = read_envelope(body)
+    if envelope is None:
+        raise failure(status, None, response.headers) if status >= 400 else bad_response(status)
+    if is_error(status, envelope):
+        raise failure(status, envelope, response.headers)
+    if not envelope.data:
+        raise bad_response(status)
+    return PlatformAnswer(status, response.content_type, body, envelope)
+
+
+def _multipart(parts: tuple[FilePart, ...]) -> aiohttp.FormData:
+    form = aiohttp.FormData()
+    for part in parts:
+        form.add_field(
+            part.name,
+            part.content if part.filename is not None else part.content.decode(),
+            filename=part.filename,
+            content_type=part.content_type,
+        )
+    return form
+
+
+def _may_repeat(error: PlatformFailure) -> bool:
+    if isinstance(error, AuthenticationLost):
+        return False
+    if error.code == "PLATFORM_UNAVAILABLE":
+        return True
+    return error.status in (502, 503, 504) and error.retry_after is None
+
+
+def _deadline(method: str) -> PlatformFailure:
+    effect = "" if method == "GET" else " The call may have taken effect."
+    return PlatformFailure(
+        "PLATFORM_TIMEOUT", f"The platform did not answer in time.{effect}", http_status=504
+    )
+
+
+def _too_large() -> ToolError:
+    return ToolError(
+        "RESULT_TOO_LARGE", "The platform's answer is larger than 32 MiB; ask for less at a time."
+    )
+
+
+def _outcome(error: ToolError) -> str:
+    if error.code in ("PLATFORM_UNAVAILABLE", "PLATFORM_TIMEOUT", "PLATFORM_BAD_RESPONSE"):
+        return "unavailable"
+    if isinstance(error, AuthenticationLost):
+        return "unauthorized"
+    return "rate_limited" if error.code == "RATE_LIMITED" else "error"

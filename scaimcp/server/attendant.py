@@ -1,0 +1,90 @@
+"""Looks after one slow call: notices a client that went away, and tells a patient one to wait.
+
+Most calls finish before anybody has to look after them; then only one timer was set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from scaimcp.server.asgi import Receive
+
+T = TypeVar("T")
+
+GRACE_SECONDS = 0.05
+HEARTBEAT_SECONDS = 10.0
+
+
+class ClientGone(Exception):
+    """The client closed the stream or cancelled; nothing is to be answered."""
+
+
+class Attendant:
+    """Runs one call in the current task and cancels it when the client has gone.
+
+    Args:
+        receive: the request's ASGI channel; its next message is the disconnect.
+        heartbeat: called every `HEARTBEAT_SECONDS`; None for clients that asked for none.
+    """
+
+    __slots__ = ("_heartbeat", "_is_gone", "_receive", "_task", "_tasks")
+
+    def __init__(
+        self, receive: Receive | None, heartbeat: Callable[[], Awaitable[None]] | None
+    ) -> None:
+        self._receive = receive
+        self._heartbeat = heartbeat
+        self._is_gone = False
+        self._task: asyncio.Task[object] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self, call: Awaitable[T]) -> T:
+        """Await `call`.
+
+        Raises:
+            ClientGone: the client went away meanwhile; the call has been cancelled.
+        """
+        task = self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(GRACE_SECONDS, self._begin, loop)
+        try:
+            return await call
+        except asyncio.CancelledError:
+            if not self._is_gone or task is None:
+                raise
+            task.uncancel()
+            raise ClientGone from None
+        finally:
+            timer.cancel()
+            self._task = None
+            if self._tasks:
+                await self._end()
+
+    def cancel(self) -> None:
+        """Treat the client as gone: it has cancelled the request."""
+        if self._task is not None and not self._is_gone:
+            self._is_gone = True
+            self._task.cancel()
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._receive is not None:
+            self._tasks.append(loop.create_task(self._watch(self._receive), name="disconnect"))
+        if self._heartbeat is not None:
+            self._tasks.append(loop.create_task(self._beat(self._heartbeat), name="heartbeat"))
+
+    async def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive()).get("type") != "http.disconnect":
+            continue
+        self.cancel()
+
+    async def _beat(self, heartbeat: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await heartbeat()

@@ -1,0 +1,184 @@
+"""``POST /mcp``: bytes in, bytes out. The order of checks is the order of this file.
+
+Host, origin, verb, media type → room → bearer → body → JSON-RPC → revision → method.
+Spec: register, Errors; MCP of all served revisions, Transports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+
+from scaimcp.auth import admittance
+from scaimcp.auth.challenge import invalid_token, metadata_url, missing_token
+from scaimcp.auth.verifier import Verifier
+from scaimcp.errors import GatewayError, ProtocolError, RequestRefused
+from scaimcp.gateway.view import UnknownOption, parse_view
+from scaimcp.ids import new_id
+from scaimcp.scaigrid.client import Trace
+from scaimcp.server.asgi import Receive, Scope, Send
+from scaimcp.server.attendant import ClientGone
+from scaimcp.server.dispatch import Dispatcher, Inbound, internal_error
+from scaimcp.server.envelope import INVALID_REQUEST
+from scaimcp.server.exchange import Exchange
+from scaimcp.server.headers import fold
+from scaimcp.telemetry.logs import get_logger
+from scaimcp.telemetry.metrics import REQUEST_DURATION, REQUESTS
+from scaimcp.types import RequestContext, Secret
+
+BODY_SECONDS = 30.0
+_ALLOW = ((b"allow", b"POST"),)
+_log = get_logger("scaimcp.server")
+
+
+class EdgePolicy(msgspec.Struct, frozen=True):
+    """Limits and names of the endpoint."""
+
+    public_url: str
+    hosts: frozenset[str]
+    origins: frozenset[str]
+    body_bytes: int
+    inflight: int
+    forwards_client_ip: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+
+
+class McpEndpoint:
+    """The ASGI application behind ``/mcp``."""
+
+    def __init__(self, verifier: Verifier, dispatcher: Dispatcher, policy: EdgePolicy) -> None:
+        self._verifier = verifier
+        self._dispatcher = dispatcher
+        self._policy = policy
+        self._metadata = metadata_url(policy.public_url)
+        self._proxies = admittance.Proxies(policy.trusted_proxies)
+        self._running = 0
+        self._metrics: dict[tuple[str, str], tuple[Any, Any]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        started = time.perf_counter()
+        headers, repeated = fold(scope["headers"])
+        given = admittance.given_request_id(headers.get(b"x-request-id"))
+        exchange = Exchange(send, given or new_id("req_"))
+        self._running += 1
+        method = "none"
+        try:
+            method = await self._serve(exchange, scope, receive, headers, repeated)
+        except ClientGone:
+            return
+        except GatewayError as error:
+            await exchange.refuse(error)
+        except Exception as error:  # noqa: BLE001 - the last line: nothing internal may leak
+            _log.error("request failed", request_id=exchange.request_id, exc_info=error)
+            if not exchange.is_done:
+                await exchange.refuse(internal_error())
+        finally:
+            self._running -= 1
+            self._observe(method, exchange.status, time.perf_counter() - started)
+
+    def _observe(self, method: str, status: int, seconds: float) -> None:
+        outcome = "ok" if 200 <= status < 300 else str(status)
+        children = self._metrics.get((method, outcome))
+        if children is None:
+            labels = ("mcp", method, outcome)
+            children = (REQUESTS.labels(*labels), REQUEST_DURATION.labels(*labels))
+            self._metrics[method, outcome] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+    async def _serve(
+        self,
+        exchange: Exchange,
+        scope: Scope,
+        receive: Receive,
+        headers: dict[bytes, bytes],
+        repeated: bytes | None,
+    ) -> str:
+        """Check the bare request, then hand the body on; return the method for the metrics."""
+        policy = self._policy
+        admittance.check_host(headers.get(b"host"), policy.hosts)
+        exchange.extra = admittance.check_origin(headers.get(b"origin"), policy.origins)
+        if scope["method"] == "OPTIONS" and exchange.extra:
+            await exchange.empty(204, admittance.preflight())
+            return "none"
+        if scope["method"] != "POST":
+            exchange.extra = (*exchange.extra, *_ALLOW)
+            raise RequestRefused(
+                "METHOD_NOT_ALLOWED", "This endpoint takes POST only.", http_status=405
+            )
+        admittance.check_media_type(headers.get(b"content-type"))
+        if self._running > policy.inflight:
+            raise RequestRefused(
+                "GATEWAY_BUSY", "Too many requests are running.", http_status=503, retry_after=1
+            )
+        context = await self._identify(exchange, scope, headers)
+        body = await self._body(receive, headers)
+        try:
+            view = parse_view(scope.get("query_string", b""))
+        except UnknownOption as error:
+            raise ProtocolError(INVALID_REQUEST, str(error)) from None
+        path = scope["path"]
+        request = Inbound(exchange, receive, headers, repeated, path, view, context)
+        return await self._dispatcher.handle(request, body)
+
+    async def _identify(
+        self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes]
+    ) -> RequestContext:
+        token = admittance.bearer(headers.get(b"authorization"))
+        if token is None:
+            raise missing_token(self._metadata)
+        if not token:
+            raise invalid_token(self._metadata)
+        traceparent = admittance.given_traceparent(headers.get(b"traceparent"))
+        client_ip = None
+        if self._policy.forwards_client_ip:
+            peer = scope.get("client")
+            client_ip = self._proxies.client_ip(peer[0] if peer else None, headers)
+        caller = self._verifier.remembered(token)
+        if caller is None:
+            trace = Trace(exchange.request_id, traceparent, client_ip)
+            caller = await self._verifier.verify(token, trace)
+        return RequestContext(exchange.request_id, caller, Secret(token), traceparent, client_ip)
+
+    async def _body(self, receive: Receive, headers: dict[bytes, bytes]) -> bytes:
+        most = self._policy.body_bytes
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > most:
+            raise _too_large()
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if message.get("more_body"):
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    body = await _rest_of_body(receive, body, most)
+            except TimeoutError:
+                raise RequestRefused(
+                    "REQUEST_TIMEOUT", "The body did not arrive in time.", http_status=408
+                ) from None
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        if len(body) > most:
+            raise _too_large()
+        return body
+
+
+async def _rest_of_body(receive: Receive, first: bytes, most: int) -> bytes:
+    chunks, size, has_more = [first], len(first), True
+    while has_more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > most:
+            raise _too_large()
+        has_more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _too_large() -> RequestRefused:
+    return RequestRefused("PAYLOAD_TOO_LARGE", "The body is too large.", http_status=413)

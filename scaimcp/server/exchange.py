@@ -1,0 +1,83 @@
+"""One HTTP exchange: the answer as JSON, or as a stream once something has to be said first."""
+
+from __future__ import annotations
+
+from scaimcp.errors import GatewayError, RequestRefused
+from scaimcp.server.asgi import HeaderLines, Send
+from scaimcp.server.envelope import encode, error_message
+
+_JSON = (b"content-type", b"application/json")
+_STREAM: HeaderLines = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
+KEEPALIVE = b": keep-alive\n\n"
+
+
+class Exchange:
+    """Writes one answer. ``is_streaming`` turns true with the first event."""
+
+    __slots__ = ("_send", "extra", "is_done", "is_streaming", "request_id", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self.request_id = request_id
+        self.extra: HeaderLines = ()
+        self.is_streaming = False
+        self.is_done = False
+        self.status = 0
+
+    async def json(self, status: int, body: bytes) -> None:
+        """Finish with a JSON body, as the last event when the stream has begun."""
+        self.is_done = True
+        if self.is_streaming:
+            event = b"event: message\ndata: " + body + b"\n\n"
+            await self._send({"type": "http.response.body", "body": event})
+            return
+        await self._start(
+            status, (_JSON, (b"content-length", str(len(body)).encode()), *self.extra)
+        )
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def empty(self, status: int, headers: HeaderLines = ()) -> None:
+        """Finish without a body."""
+        self.is_done = True
+        if self.is_streaming:
+            await self._send({"type": "http.response.body", "body": b""})
+            return
+        await self._start(status, ((b"content-length", b"0"), *headers, *self.extra))
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def event(self, body: bytes) -> None:
+        """Send one event; the first one makes the answer a stream."""
+        await self._stream(b"event: message\ndata: " + body + b"\n\n")
+
+    async def keepalive(self) -> None:
+        """Send a comment, so that proxies do not close a quiet stream."""
+        await self._stream(KEEPALIVE)
+
+    async def notify(self, method: str, params: object) -> None:
+        """Send a notification as an event."""
+        await self.event(encode({"jsonrpc": "2.0", "method": method, "params": params}))
+
+    async def refuse(self, error: GatewayError, message_id: bytes | None = None) -> None:
+        """Finish with a JSON-RPC error in the status that the error asks for."""
+        lines: list[tuple[bytes, bytes]] = []
+        if isinstance(error, RequestRefused) and error.challenge is not None:
+            lines.append((b"www-authenticate", error.challenge.encode("latin-1", "replace")))
+        if error.retry_after is not None:
+            lines.append((b"retry-after", str(error.retry_after).encode()))
+        self.extra = (*self.extra, *lines)
+        await self.json(error.http_status, error_message(message_id, error, self.request_id))
+
+    async def _stream(self, chunk: bytes) -> None:
+        if not self.is_streaming:
+            self.is_streaming = True
+            await self._start(200, (*_STREAM, *self.extra))
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def _start(self, status: int, headers: HeaderLines) -> None:
+        self.status = status
+        lines = [*headers, (b"x-request-id", self.request_id.encode())]
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})

@@ -1,0 +1,309 @@
+"""The methods of MCP: from checked parameters to an encoded result.
+
+Each method takes a `Call` and returns the bytes of a result object; errors are raised. Which
+method exists in which revision is one table at the end. Spec: MCP of all served revisions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from scaimcp.errors import ProtocolError, RequestRefused, ToolError
+from scaimcp.gateway.gateway import Gateway, Visible
+from scaimcp.gateway.view import View
+from scaimcp.scaigrid.envelope import AuthenticationLost
+from scaimcp.sealing import Sealer
+from scaimcp.server import headers as header_rules
+from scaimcp.server.envelope import (
+    INVALID_PARAMS,
+    METHOD_NOT_FOUND,
+    RESOURCE_NOT_FOUND,
+    Params,
+    encode,
+)
+from scaimcp.server.rendering import Page, Renderer, tools_array
+from scaimcp.server.revisions import SUPPORTED, Revision, negotiate
+from scaimcp.server.session import Sessions
+from scaimcp.types import RequestContext
+
+INSTRUCTIONS = (
+    "ScaiGrid as tools: inference, models, sessions, rooms, accounting, administration and the "
+    "modules of your tenant. The list holds exactly what this token may call; tools_explain says "
+    "why another tool is missing."
+)
+_DISCOVER_TTL_MS = 3_600_000
+
+
+class Call(msgspec.Struct):
+    """One request on its way through a method.
+
+    ``can_fail_http`` is true while the answer has not begun, so that a refusal may still become
+    an HTTP status. ``new_session`` is set by ``initialize``.
+    """
+
+    context: RequestContext
+    revision: Revision
+    params: Params
+    view: View
+    path: str
+    headers: dict[bytes, bytes]
+    new_session: str | None = None
+
+
+class Methods:
+    """Answers MCP requests from the gateway."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        renderer: Renderer,
+        sessions: Sessions,
+        cursors: Sealer,
+        *,
+        surfaces: frozenset[str],
+        page_size: int,
+    ) -> None:
+        self._gateway = gateway
+        self._renderer = renderer
+        self._sessions = sessions
+        self._cursors = cursors
+        self._surfaces = surfaces
+        self._page_size = page_size
+        self._param_headers: dict[int, tuple[Any, header_rules.ParamHeaders]] = {}
+
+    async def answer(self, method: str, call: Call) -> bytes:
+        """Run `method` and return the encoded result object.
+
+        Raises:
+            ProtocolError: a JSON-RPC error.
+            RequestRefused: an HTTP refusal.
+        """
+        served = _TABLE.get(method)
+        if served is None or not served.exists_in(call.revision, self._surfaces):
+            raise ProtocolError(METHOD_NOT_FOUND, "Method not found", http_status=404)
+        if served.is_counted:
+            await self._count(call)
+        return await served.run(self, call)
+
+    async def _count(self, call: Call) -> None:
+        wait = await self._gateway.admit(call.context.caller)
+        if wait is not None:
+            raise RequestRefused(
+                "RATE_LIMITED",
+                "The gateway's own limit is reached.",
+                http_status=429,
+                retry_after=wait,
+            )
+
+    async def initialize(self, call: Call) -> bytes:
+        """Settle the revision and hand out what the client declared, sealed."""
+        params = call.params
+        if params.protocol_version is UNSET:
+            raise ProtocolError(INVALID_PARAMS, "params.protocolVersion is required")
+        revision = negotiate(params.protocol_version)
+        call.new_session = self._sessions.issue(
+            call.context.caller,
+            call.path,
+            revision.name,
+            params.client_info if params.client_info is not UNSET else {},
+            params.capabilities if params.capabilities is not UNSET else {},
+        )
+        self._gateway.connected(call.context)
+        members = encode(
+            {
+                "protocolVersion": revision.name,
+                "capabilities": self._capabilities(revision),
+                "serverInfo": self._renderer.info,
+                "instructions": INSTRUCTIONS,
+            }
+        )
+        return self._renderer.result(members[1:-1], call.context.request_id, revision)
+
+    async def discover(self, call: Call) -> bytes:
+        """Say which revisions and capabilities are served."""
+        self._gateway.connected(call.context)
+        members = encode(
+            {
+                "supportedVersions": SUPPORTED,
+                "capabilities": self._capabilities(call.revision),
+                "instructions": INSTRUCTIONS,
+                "ttlMs": _DISCOVER_TTL_MS,
+                "cacheScope": "private",
+            }
+        )
+        return self._renderer.result(members[1:-1], call.context.request_id, call.revision)
+
+    def _capabilities(self, revision: Revision) -> dict[str, Any]:
+        """Only a modern client can be told of changes: the others have no open stream."""
+        told = {"listChanged": True} if revision.is_modern else {}
+        capabilities: dict[str, Any] = {
+            surface: told
+            for surface in ("tools", "resources", "prompts")
+            if surface in self._surfaces
+        }
+        if revision.has_annotations and self._surfaces & {"resources", "prompts"}:
+            capabilities["completions"] = {}
+        return capabilities
+
+    async def ping(self, call: Call) -> bytes:
+        """Answer at once."""
+        return self._renderer.result(b"", call.context.request_id, call.revision)
+
+    async def list_tools(self, call: Call) -> bytes:
+        """Return one page of the tools that the caller may call."""
+        visible = await self._gateway.callable_tools(call.context)
+        cursor = call.params.cursor
+        start = self._position(call, visible, cursor) if isinstance(cursor, str) else 0
+        key = (call.revision, call.view, start)
+        if start == 0:
+            page = visible.listings.get(key)
+            if page is None:
+                page = visible.listings[key] = self._page(call, visible, 0)
+        else:
+            page = self._page(call, visible, start)
+        return page.result(call.context.request_id)
+
+    def _page(self, call: Call, visible: Visible, start: int) -> Page:
+        tools = [tool for tool in visible.tools if call.view.lists(tool)]
+        end = start + self._page_size
+        cursor = None
+        if end < len(tools):
+            caller = call.context.caller
+            content = (caller.tenant_id, caller.user_id, _digest(visible, call.view), end)
+            cursor = self._cursors.seal(msgspec.msgpack.encode(content))
+        array = tools_array(tools[start:end], call.revision, call.view.dialect)
+        return self._renderer.page("tools", array, cursor, call.revision)
+
+    def _position(self, call: Call, visible: Visible, cursor: str) -> int:
+        """Return where a cursor points; it counts only for the same caller, view and catalogue."""
+        plain = self._cursors.open(cursor)
+        caller = call.context.caller
+        expected = [caller.tenant_id, caller.user_id, _digest(visible, call.view)]
+        if plain is not None:
+            content = msgspec.msgpack.decode(plain)
+            if isinstance(content, list) and content[:3] == expected:
+                return int(content[3])
+        raise ProtocolError(INVALID_PARAMS, "The cursor is not valid any more; list again.")
+
+    async def call_tool(self, call: Call) -> bytes:
+        """Call one tool; failures of the call are results with ``isError``."""
+        name = call.params.name
+        if name is UNSET:
+            raise ProtocolError(INVALID_PARAMS, "params.name is required")
+        arguments = bytes(call.params.arguments)
+        try:
+            if call.revision.is_modern:
+                await self._check_param_headers(call, name, arguments)
+            result = await self._gateway.call_tool(call.context, name, arguments)
+        except AuthenticationLost:
+            raise
+        except ToolError as error:
+            if error.code == "TOOL_NOT_FOUND" and call.revision.is_modern:
+                raise _unknown_tool(error) from None
+            return self._renderer.call_error(error, call.context.request_id, call.revision)
+        return self._renderer.call_result(result, call.context.request_id, call.revision)
+
+    async def _check_param_headers(self, call: Call, name: str, arguments: bytes) -> None:
+        resolved = await self._gateway.resolve(call.context, name)
+        schema = resolved.tool.input_schema
+        known = self._param_headers.get(id(schema))
+        if known is None:
+            if len(self._param_headers) > 4_096:
+                self._param_headers.clear()
+            known = self._param_headers[id(schema)] = (schema, header_rules.declared(schema))
+        if known[1]:
+            given = msgspec.json.decode(arguments or b"{}")
+            header_rules.check_params(
+                known[1], given if isinstance(given, dict) else {}, call.headers
+            )
+
+    async def list_nothing(self, call: Call, key: str) -> bytes:
+        """Return an empty page: no source of this surface is plugged in."""
+        if isinstance(call.params.cursor, str):
+            raise ProtocolError(INVALID_PARAMS, "The cursor is not valid any more; list again.")
+        page = self._renderer.page(key, b"[]", None, call.revision)
+        return page.result(call.context.request_id)
+
+    async def list_resources(self, call: Call) -> bytes:
+        """List resources."""
+        return await self.list_nothing(call, "resources")
+
+    async def list_templates(self, call: Call) -> bytes:
+        """List resource templates."""
+        return await self.list_nothing(call, "resourceTemplates")
+
+    async def list_prompts(self, call: Call) -> bytes:
+        """List prompts."""
+        return await self.list_nothing(call, "prompts")
+
+    async def read_resource(self, call: Call) -> bytes:
+        """Refuse: there is no such resource."""
+        if call.params.uri is UNSET:
+            raise ProtocolError(INVALID_PARAMS, "params.uri is required")
+        number = INVALID_PARAMS if call.revision.is_modern else RESOURCE_NOT_FOUND
+        raise ProtocolError(number, "Resource not found", data={"uri": call.params.uri[:512]})
+
+    async def get_prompt(self, call: Call) -> bytes:
+        """Refuse: there is no such prompt."""
+        if call.params.name is UNSET:
+            raise ProtocolError(INVALID_PARAMS, "params.name is required")
+        raise ProtocolError(INVALID_PARAMS, "There is no such prompt.")
+
+    async def complete(self, call: Call) -> bytes:
+        """Complete an argument of a prompt or template; without any there is nothing to know."""
+        reference, argument = call.params.ref, call.params.argument
+        if reference is UNSET or argument is UNSET:
+            raise ProtocolError(INVALID_PARAMS, "params.ref and params.argument are required")
+        if not isinstance(argument.get("name"), str) or not isinstance(argument.get("value"), str):
+            raise ProtocolError(INVALID_PARAMS, "params.argument needs name and value")
+        kind = reference.get("type")
+        if kind not in ("ref/prompt", "ref/resource"):
+            raise ProtocolError(INVALID_PARAMS, "params.ref.type is unknown")
+        raise ProtocolError(INVALID_PARAMS, "The reference is not known here.")
+
+
+def _unknown_tool(error: ToolError) -> ProtocolError:
+    return ProtocolError(INVALID_PARAMS, error.message, code=error.code, details=error.details)
+
+
+def _digest(visible: Visible, view: View) -> bytes:
+    names = "\n".join(tool.name for tool in visible.tools)
+    return hashlib.sha256(f"{view!r}\n{names}".encode()).digest()[:16]
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A method of the table: its code, its surface, the era that has it."""
+
+    run: Callable[[Methods, Call], Awaitable[bytes]]
+    surface: str | None = None
+    era: str = "both"
+    is_counted: bool = False
+
+    def exists_in(self, revision: Revision, surfaces: frozenset[str]) -> bool:
+        """Tell whether a client of `revision` may use the method here."""
+        if self.era != "both" and (self.era == "modern") != revision.is_modern:
+            return False
+        if self.surface == "completion":
+            return revision.has_annotations and bool(surfaces & {"resources", "prompts"})
+        return self.surface is None or self.surface in surfaces
+
+
+_TABLE: dict[str, Served] = {
+    "initialize": Served(Methods.initialize, era="handshake"),
+    "ping": Served(Methods.ping, era="handshake"),
+    "server/discover": Served(Methods.discover, era="modern"),
+    "tools/list": Served(Methods.list_tools, "tools", is_counted=True),
+    "tools/call": Served(Methods.call_tool, "tools"),
+    "resources/list": Served(Methods.list_resources, "resources", is_counted=True),
+    "resources/templates/list": Served(Methods.list_templates, "resources", is_counted=True),
+    "resources/read": Served(Methods.read_resource, "resources", is_counted=True),
+    "prompts/list": Served(Methods.list_prompts, "prompts", is_counted=True),
+    "prompts/get": Served(Methods.get_prompt, "prompts", is_counted=True),
+    "completion/complete": Served(Methods.complete, "completion", is_counted=True),
+}
+METHOD_NAMES = frozenset(_TABLE) | {"subscriptions/listen", "notifications/cancelled"}

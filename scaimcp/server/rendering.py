@@ -1,0 +1,150 @@
+"""Tools and results in the words of each revision, as bytes. Pure.
+
+Spec: core-tools 3, 4 (dialects), 6 and 7.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from scaimcp.errors import GatewayError
+from scaimcp.server.envelope import REQUEST_ID, SERVER_INFO, encode, error_object
+from scaimcp.server.revisions import Revision
+from scaimcp.types import Tool, ToolResult
+
+TTL_MS = 60_000
+_GEMINI_DROPS = frozenset(
+    {"additionalProperties", "default", "minLength", "maxLength", "minItems", "maxItems",
+     "maxProperties"}
+)  # fmt: skip
+
+
+def tool_fields(tool: Tool, revision: Revision, dialect: str) -> dict[str, Any]:
+    """Return a tool's definition as `revision` spells it."""
+    schema = tool.input_schema if dialect == "canonical" else gemini(tool.input_schema)
+    fields: dict[str, Any] = {"name": tool.name}
+    if revision.has_structure:
+        fields["title"] = tool.title
+    fields["description"] = tool.description
+    fields["inputSchema"] = schema
+    if revision.has_structure and tool.output_schema is not None:
+        fields["outputSchema"] = tool.output_schema
+    if revision.has_annotations:
+        fields["annotations"] = (
+            tool.annotations
+            if revision.has_structure
+            else {"title": tool.title, **tool.annotations}
+        )
+    if revision.has_structure and tool.meta:
+        fields["_meta"] = tool.meta
+    return fields
+
+
+def gemini(schema: Any) -> Any:
+    """Return a schema without the keywords that this dialect refuses."""
+    if isinstance(schema, dict):
+        return {
+            key: {name: gemini(sub) for name, sub in value.items()}
+            if key == "properties"
+            else gemini(value)
+            for key, value in schema.items()
+            if key not in _GEMINI_DROPS
+        }
+    return schema
+
+
+def tools_array(tools: Sequence[Tool], revision: Revision, dialect: str) -> bytes:
+    """Return the encoded array of definitions."""
+    return encode([tool_fields(tool, revision, dialect) for tool in tools])
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of a list, encoded up to the place of the request id."""
+
+    head: bytes
+    tail: bytes
+
+    def result(self, request_id: str) -> bytes:
+        """Return the result object."""
+        return self.head + request_id.encode() + self.tail
+
+
+class Renderer:
+    """Encodes results for one server identity."""
+
+    def __init__(self, name: str, version: str) -> None:
+        self.info = {"name": name, "version": version}
+        info = encode({SERVER_INFO: self.info})[1:-1]
+        self._meta_modern = b'"_meta":{' + info + b',"' + REQUEST_ID.encode() + b'":"'
+        self._meta_handshake = b'"_meta":{"' + REQUEST_ID.encode() + b'":"'
+
+    def page(
+        self, key: str, array: bytes, cursor: str | None, revision: Revision, ttl_ms: int = TTL_MS
+    ) -> Page:
+        """Return a list page; caching hints only where the revision has them."""
+        body = b'"' + key.encode() + b'":' + array
+        if cursor is not None:
+            body += b',"nextCursor":' + encode(cursor)
+        if revision.is_modern:
+            hints = b',"ttlMs":%d,"cacheScope":"private",' % ttl_ms
+            head = b'{"resultType":"complete",' + body + hints + self._meta_modern
+        else:
+            head = b"{" + body + b"," + self._meta_handshake
+        return Page(head, b'"}}')
+
+    def result(self, members: bytes, request_id: str, revision: Revision) -> bytes:
+        """Return a result object around encoded `members` (without braces, may be b"")."""
+        parts = [b"{"]
+        if revision.is_modern:
+            parts.append(b'"resultType":"complete",')
+        if members:
+            parts += (members, b",")
+        meta = self._meta_modern if revision.is_modern else self._meta_handshake
+        parts += (meta, request_id.encode(), b'"}}')
+        return b"".join(parts)
+
+    def call_result(self, result: ToolResult, request_id: str, revision: Revision) -> bytes:
+        """Return a tool's result: text first, the same value as ``structuredContent``."""
+        blocks = [_text_block(result.text)] if result.text is not None else []
+        blocks += [_block(block, revision) for block in result.blocks]
+        members = b'"content":[' + b",".join(blocks) + b'],"isError":'
+        members += b"true" if result.is_error else b"false"
+        structured = result.structured if result.structured is not None else result.text
+        if structured is not None and revision.has_structure and not result.is_error:
+            members += b',"structuredContent":' + structured
+        return self.result(members, request_id, revision)
+
+    def call_error(self, error: GatewayError, request_id: str, revision: Revision) -> bytes:
+        """Return a failed call: one text block, no ``structuredContent``. Spec: core-tools 7."""
+        text = encode({"error": error_object(error, request_id)})
+        return self.call_result(ToolResult(text, is_error=True), request_id, revision)
+
+
+def _text_block(text: bytes) -> bytes:
+    return b'{"type":"text","text":' + encode(text.decode()) + b"}"
+
+
+class _Audio(msgspec.Struct):
+    type: str = ""
+    data: str = ""
+    mime_type: str = msgspec.field(default="", name="mimeType")
+
+
+def _block(block: bytes, revision: Revision) -> bytes:
+    """Return a content block; 2024-11-05 has no audio, so it gets an embedded resource."""
+    if revision.has_annotations or b'"audio"' not in block[:40]:
+        return block
+    audio = msgspec.json.decode(block, type=_Audio)
+    if audio.type != "audio":
+        return block
+    size = len(base64.b64decode(audio.data))
+    resource = {
+        "uri": f"data:{audio.mime_type};size={size}",
+        "mimeType": audio.mime_type,
+        "blob": audio.data,
+    }
+    return encode({"type": "resource", "resource": resource})

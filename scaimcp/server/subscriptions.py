@@ -1,0 +1,124 @@
+"""``subscriptions/listen``: one long stream that tells of changed lists.
+
+Spec: MCP 2026-07-28, Subscriptions; register, Second step (every rise of the tenant's version).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from scaimcp.errors import RequestRefused
+from scaimcp.server.envelope import SUBSCRIPTION_ID, encode, result_message
+from scaimcp.server.exchange import Exchange
+from scaimcp.server.rendering import Renderer
+from scaimcp.server.revisions import Revision
+
+KEEPALIVE_SECONDS = 15.0
+MAX_STREAMS = 1_024
+_KINDS = {
+    "toolsListChanged": ("tools", "notifications/tools/list_changed"),
+    "promptsListChanged": ("prompts", "notifications/prompts/list_changed"),
+    "resourcesListChanged": ("resources", "notifications/resources/list_changed"),
+}
+
+
+class _Stream:
+    __slots__ = ("is_changed", "is_ended", "tenant_id", "wake")
+
+    def __init__(self, tenant_id: str) -> None:
+        self.tenant_id = tenant_id
+        self.wake = asyncio.Event()
+        self.is_changed = False
+        self.is_ended = False
+
+
+class Subscriptions:
+    """The open streams of this process."""
+
+    def __init__(self, surfaces: frozenset[str], renderer: Renderer) -> None:
+        self._surfaces = surfaces
+        self._renderer = renderer
+        self._streams: set[_Stream] = set()
+        self._is_closed = False
+
+    def changed(self, tenant_id: str) -> None:
+        """Tell the tenant's streams that lists may have changed; bursts become one message."""
+        for stream in self._streams:
+            if stream.tenant_id == tenant_id:
+                stream.is_changed = True
+                stream.wake.set()
+
+    def close(self) -> None:
+        """End every stream gracefully; later ones end at once."""
+        self._is_closed = True
+        for stream in self._streams:
+            stream.is_ended = True
+            stream.wake.set()
+
+    @contextmanager
+    def _opened(self, tenant_id: str) -> Iterator[_Stream]:
+        if len(self._streams) >= MAX_STREAMS:
+            raise RequestRefused(
+                "GATEWAY_BUSY", "Too many streams are open.", http_status=503, retry_after=5
+            )
+        stream = _Stream(tenant_id)
+        stream.is_ended = self._is_closed
+        self._streams.add(stream)
+        try:
+            yield stream
+        finally:
+            self._streams.discard(stream)
+
+    async def listen(
+        self,
+        exchange: Exchange,
+        message_id: bytes,
+        tenant_id: str,
+        wanted: Mapping[str, Any],
+        revision: Revision,
+    ) -> None:
+        """Serve one stream until the client leaves or the process drains.
+
+        Raises:
+            RequestRefused: 503 when too many streams are open.
+        """
+        subscription = SUBSCRIPTION_ID.encode()
+        meta = b'"_meta":{"' + subscription + b'":' + message_id + b"}"
+        honoured = {
+            kind: True
+            for kind, (surface, _) in _KINDS.items()
+            if wanted.get(kind) is True and surface in self._surfaces
+        }
+        with self._opened(tenant_id) as stream:
+            await exchange.event(
+                _notification(
+                    "notifications/subscriptions/acknowledged",
+                    b'"notifications":' + encode(honoured) + b"," + meta,
+                )
+            )
+            while not stream.is_ended:
+                await self._wait(stream, exchange)
+                if stream.is_changed:
+                    stream.is_changed = False
+                    for kind in honoured:
+                        await exchange.event(_notification(_KINDS[kind][1], meta))
+        result = self._renderer.result(b"", exchange.request_id, revision)
+        # The subscription's id joins the other members of _meta.
+        opening = b'"_meta":{'
+        result = result.replace(opening, opening + b'"' + subscription + b'":' + message_id + b",")
+        await exchange.json(200, result_message(message_id, result))
+
+    async def _wait(self, stream: _Stream, exchange: Exchange) -> None:
+        try:
+            async with asyncio.timeout(KEEPALIVE_SECONDS):
+                await stream.wake.wait()
+        except TimeoutError:
+            await exchange.keepalive()
+        stream.wake.clear()
+
+
+def _notification(method: str, params: bytes) -> bytes:
+    return b'{"jsonrpc":"2.0","method":"%b","params":{%b}}' % (method.encode(), params)

@@ -1,0 +1,394 @@
+"""Settings: the only reader of the environment.
+
+One scheme: ``SCAIMCP_<GROUP>_<NAME>``. Lists are comma-separated, an empty value counts as unset,
+every secret has a twin ending in ``_FILE``, and an unknown ``SCAIMCP_*`` name stops the start.
+`TABLE` is the whole list and the source of the settings page. Spec: register, Settings.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import hashlib
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from scaimcp.errors import SettingsError
+from scaimcp.types import Secret
+
+PREFIX = "SCAIMCP_"
+# Kubernetes injects these for every Service of the namespace.
+_INJECTED = re.compile(r"_SERVICE_HOST$|_PORT$|_SERVICE_PORT|_PORT_\d+_")
+# The client module's own names; they are not settings of the server.
+_FOREIGN = frozenset({"SCAIMCP_URL", "SCAIMCP_TOKEN"})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class KeyRing(msgspec.Struct, frozen=True):
+    """Symmetric keys by id; the first writes, all read. Does not print its keys."""
+
+    ids: tuple[str, ...]
+    keys: tuple[bytes, ...]
+
+    def __repr__(self) -> str:
+        return f"KeyRing({', '.join(self.ids)})"
+
+    def get(self, key_id: str) -> bytes | None:
+        """Return the key called `key_id`, or None."""
+        for known, key in zip(self.ids, self.keys, strict=True):
+            if known == key_id:
+                return key
+        return None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting, parsed; field = lower-case name without ``SCAIMCP_``. See `TABLE`."""
+
+    public_url: str = ""
+    database_url: Secret | None = None
+    redis_url: Secret | None = None
+    state_keys: KeyRing | None = None
+    server_engine: str = "auto"
+    server_bind: tuple[str, ...] = ("127.0.0.1:8080",)
+    server_workers: int = 1
+    server_tls_cert_file: str | None = None
+    server_tls_key_file: str | None = None
+    server_http2: bool = False
+    server_allowed_hosts: tuple[str, ...] = ()
+    server_allowed_origins: tuple[str, ...] = ()
+    server_trusted_proxies: tuple[str, ...] = ()
+    server_drain_seconds: int = 30
+    metrics_bind: str | None = None
+    log_level: str = "info"
+    log_format: str = "json"
+    database_pool_max: int = 10
+    worker_jobs_max: int = 25
+    audit_retention_days: int = 365
+    platform_url: str = "https://scaigrid.scailabs.ai"
+    platform_allow_http: bool = False
+    platform_forward_client_ip: bool = False
+    platform_service_token: Secret | None = None
+    auth_cache_seconds: int = 30
+    auth_permission_fallback: str = "open"
+    auth_issuer: str | None = None
+    auth_audience: tuple[str, ...] = ()
+    modules_assume_enabled: tuple[str, ...] = ()
+    modules_manifests: tuple[str, ...] = ()
+    mcp_surfaces: tuple[str, ...] = ("tools", "resources", "prompts")
+    limits_request_bytes: int = 16 * 1024 * 1024
+    limits_result_chars: int = 48_000
+    limits_result_binary_bytes: int = 8 * 1024 * 1024
+    limits_list_page: int = 1_000
+    limits_inflight: int = 2_048
+    limits_inflight_per_caller: int = 256
+    limits_rate_token: int = 0
+    limits_rate_user: int = 0
+    limits_rate_tenant: int = 0
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Host names that requests may carry, lower-case, without port."""
+        named = {host.lower() for host in self.server_allowed_hosts}
+        if not named:
+            named = {urlsplit(self.public_url).hostname or ""} | _LOOPBACK
+        return frozenset(named - {""})
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Origins that may call from a browser, lower-case."""
+        return frozenset(origin.lower().rstrip("/") for origin in self.server_allowed_origins)
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One row of `TABLE`: how a name is read and what it means."""
+
+    field: str
+    parse: Callable[[str], Any]
+    meaning: str
+    is_secret: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the environment variable."""
+        return PREFIX + self.field.upper()
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _secret(value: str) -> Secret:
+    return Secret(value)
+
+
+def _flag(value: str) -> bool:
+    lowered = value.lower()
+    if lowered in ("true", "1", "yes", "on"):
+        return True
+    if lowered in ("false", "0", "no", "off"):
+        return False
+    raise ValueError("is not true or false")
+
+
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value.lower() not in allowed:
+            raise ValueError(f"is not one of {', '.join(allowed)}")
+        return value.lower()
+
+    return parse
+
+
+def _subset_of(*allowed: str) -> Callable[[str], tuple[str, ...]]:
+    def parse(value: str) -> tuple[str, ...]:
+        words = _words(value)
+        unknown = [word for word in words if word not in allowed]
+        if unknown or not words:
+            raise ValueError(f"takes only {', '.join(allowed)}")
+        return words
+
+    return parse
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"-?\d{1,15}", value):
+            raise ValueError("is not a whole number")
+        if not low <= int(value) <= high:
+            raise ValueError(f"is not between {low} and {high}")
+        return int(value)
+
+    return parse
+
+
+def _networks(value: str) -> tuple[str, ...]:
+    return tuple(str(ipaddress.ip_network(word, strict=False)) for word in _words(value))
+
+
+def _binds(value: str) -> tuple[str, ...]:
+    words = _words(value)
+    for word in words:
+        _bind(word)
+    return words
+
+
+def _bind(value: str) -> str:
+    if value.startswith("unix:"):
+        if not value.startswith("unix:/"):
+            raise ValueError("takes unix:/absolute/path")
+        return value
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65_535:
+        raise ValueError("takes host:port or unix:/path")
+    return value
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not an http or https URL")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise ValueError("takes no user, query or fragment")
+    return value.rstrip("/")
+
+
+def _public_url(value: str) -> str:
+    url = _url(value)
+    parts = urlsplit(url)
+    if parts.path:
+        raise ValueError("takes no path")
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        raise ValueError("must be https except on loopback")
+    return url
+
+
+def parse_keys(value: str) -> KeyRing:
+    """Read ``[key_id:]base64`` entries separated by newline or comma. Spec: remote-servers 4.
+
+    Raises:
+        ValueError: an entry is not standard base64 of 32 bytes, a key repeats one byte, an id is
+            malformed or used twice.
+    """
+    ids: list[str] = []
+    keys: list[bytes] = []
+    for entry in re.split(r"[,\n]", value):
+        if not entry.strip():
+            continue
+        key_id, _, encoded = entry.strip().rpartition(":")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            raise ValueError("holds a key that is not standard base64") from None
+        if len(key) != 32 or len(set(key)) == 1:
+            raise ValueError("holds a key that is not 32 random bytes")
+        key_id = key_id or hashlib.sha256(b"scaimcp/kek-id/v1" + key).hexdigest()[:8]
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,31}", key_id) or key_id in ids:
+            raise ValueError("holds a malformed or repeated key id")
+        ids.append(key_id)
+        keys.append(key)
+    return KeyRing(tuple(ids), tuple(keys))
+
+
+TABLE: tuple[Setting, ...] = (
+    Setting("public_url", _public_url, "URL that clients use, without path; https off loopback"),
+    Setting("database_url", _secret, "PostgreSQL: postgresql://user@host/database", True),
+    Setting("redis_url", _secret, "Redis or Valkey: redis://, rediss:// or unix://", True),
+    Setting("state_keys", parse_keys, "[key_id:]base64 of 32 bytes, list; seals what is handed out", True),
+    Setting("server_engine", _one_of("auto", "hypercorn", "uvicorn"), "auto: hypercorn for TLS, HTTP/2 or a Unix socket, uvicorn otherwise"),
+    Setting("server_bind", _binds, "list of host:port or unix:/path"),
+    Setting("server_workers", _number(1, 64), "gateway processes"),
+    Setting("server_tls_cert_file", _text, "certificate chain, PEM"),
+    Setting("server_tls_key_file", _text, "private key, PEM"),
+    Setting("server_http2", _flag, "serve HTTP/2 beside HTTP/1.1"),
+    Setting("server_allowed_hosts", _words, "Host names accepted; unset: host of PUBLIC_URL and loopback"),
+    Setting("server_allowed_origins", _words, "browser origins accepted"),
+    Setting("server_trusted_proxies", _networks, "CIDRs whose X-Forwarded-For counts"),
+    Setting("server_drain_seconds", _number(0, 3600), "longest wait for running requests after SIGTERM"),
+    Setting("metrics_bind", _bind, "own host:port for /metrics; unset: on SERVER_BIND"),
+    Setting("log_level", _one_of("debug", "info", "warning", "error"), "lowest level written"),
+    Setting("log_format", _one_of("json", "console"), "form of log lines on standard error"),
+    Setting("database_pool_max", _number(1, 1000), "connections to PostgreSQL a process"),
+    Setting("worker_jobs_max", _number(1, 1000), "jobs at a time in one worker"),
+    Setting("audit_retention_days", _number(1, 36_500), "days until audit rows are pruned"),
+    Setting("platform_url", _url, "the ScaiGrid deployment; alias SCAIGRID_HOST"),
+    Setting("platform_allow_http", _flag, "allow plain http to a platform that is not on loopback"),
+    Setting("platform_forward_client_ip", _flag, "send X-Forwarded-For to the platform"),
+    Setting("platform_service_token", _secret, "bearer that may read module states", True),
+    Setting("auth_cache_seconds", _number(5, 300), "seconds a confirmed bearer is remembered"),
+    Setting("auth_permission_fallback", _one_of("open", "closed"), "what is listed when the platform names no permissions"),
+    Setting("auth_issuer", _url, "authorization server for the metadata; unset: discovered"),
+    Setting("auth_audience", _words, "accepted aud of JWTs; unset: not compared"),
+    Setting("modules_assume_enabled", _words, "modules taken as enabled when the platform does not tell"),
+    Setting("modules_manifests", _words, "modules asked for a tool manifest besides those that name one"),
+    Setting("mcp_surfaces", _subset_of("tools", "resources", "prompts"), "what /mcp serves"),
+    Setting("limits_request_bytes", _number(1024, 1 << 30), "bytes of one request body"),
+    Setting("limits_result_chars", _number(1000, 100_000_000), "characters of one result's JSON text"),
+    Setting("limits_result_binary_bytes", _number(1024, 1 << 30), "bytes of one result's binary content"),
+    Setting("limits_list_page", _number(1, 100_000), "definitions on one page of a list"),
+    Setting("limits_inflight", _number(1, 1_000_000), "requests at a time in one process"),
+    Setting("limits_inflight_per_caller", _number(1, 1_000_000), "tool calls at a time of one caller"),
+    Setting("limits_rate_token", _number(0, 1_000_000), "requests a minute of one bearer; 0 = off"),
+    Setting("limits_rate_user", _number(0, 1_000_000), "requests a minute of one user; 0 = off"),
+    Setting("limits_rate_tenant", _number(0, 10_000_000), "requests a minute of one tenant; 0 = off"),
+)  # fmt: skip
+_BY_NAME = {setting.name: setting for setting in TABLE}
+
+
+def known_names() -> frozenset[str]:
+    """Return every environment name that is read, ``_FILE`` twins included."""
+    twins = {f"{setting.name}_FILE" for setting in TABLE if setting.is_secret}
+    return frozenset(_BY_NAME) | twins
+
+
+def environment() -> dict[str, str]:
+    """Return a copy of the process environment."""
+    return dict(os.environ)
+
+
+def load(env: Mapping[str, str] | None = None) -> Settings:
+    """Parse the settings out of `env` (the process environment when None).
+
+    Raises:
+        SettingsError: an unknown name, an unreadable value, an unsafe combination.
+    """
+    env = environment() if env is None else env
+    _refuse_unknown(env)
+    values: dict[str, Any] = {}
+    for setting in TABLE:
+        text = _read(env, setting)
+        if not text:
+            continue
+        try:
+            values[setting.field] = setting.parse(text)
+        except ValueError as error:
+            raise SettingsError(f"{setting.name} {_reason(error, text)}") from None
+    if "platform_url" not in values and env.get("SCAIGRID_HOST"):
+        values["platform_url"] = _alias(env["SCAIGRID_HOST"])
+    return _checked(Settings(**values))
+
+
+def require(settings: Settings, *fields: str) -> None:
+    """Stop the start when a setting that this command needs is missing.
+
+    Raises:
+        SettingsError: names every missing setting.
+    """
+    missing = [PREFIX + field.upper() for field in fields if not getattr(settings, field)]
+    if missing:
+        raise SettingsError(f"missing setting: {', '.join(missing)}")
+
+
+def _reason(error: ValueError, text: str) -> str:
+    # Messages of the standard library repeat the value; a secret must not show up there.
+    reason = str(error)
+    return "cannot be read" if text in reason else reason
+
+
+def _alias(value: str) -> str:
+    try:
+        return _url(value if "://" in value else f"https://{value}")
+    except ValueError as error:
+        raise SettingsError(f"SCAIGRID_HOST {error}") from None
+
+
+def _refuse_unknown(env: Mapping[str, str]) -> None:
+    known = known_names()
+    for name in sorted(env):
+        if not name.startswith(PREFIX) or name in known or name in _FOREIGN:
+            continue
+        if _INJECTED.search(name):
+            continue
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise SettingsError(f"unknown setting {name}{hint}")
+
+
+def _read(env: Mapping[str, str], setting: Setting) -> str:
+    text = env.get(setting.name, "").strip()
+    file = env.get(f"{setting.name}_FILE", "").strip() if setting.is_secret else ""
+    if not file:
+        return text
+    if text:
+        raise SettingsError(f"{setting.name} and {setting.name}_FILE are both set")
+    path = Path(file)
+    try:
+        if path.stat().st_mode & 0o004:
+            raise SettingsError(f"the file of {setting.name}_FILE is readable by everyone")
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{setting.name}_FILE cannot be read ({type(error).__name__})"
+        ) from None
+
+
+def _checked(settings: Settings) -> Settings:
+    if bool(settings.server_tls_cert_file) != bool(settings.server_tls_key_file):
+        raise SettingsError("SCAIMCP_SERVER_TLS_CERT_FILE and _KEY_FILE go together")
+    if settings.server_engine == "uvicorn" and settings.server_http2:
+        raise SettingsError("SCAIMCP_SERVER_HTTP2 needs the hypercorn engine")
+    platform = urlsplit(settings.platform_url)
+    is_plain = platform.scheme == "http" and platform.hostname not in _LOOPBACK
+    if is_plain and not settings.platform_allow_http:
+        raise SettingsError(
+            "SCAIMCP_PLATFORM_URL must be https, or set SCAIMCP_PLATFORM_ALLOW_HTTP"
+        )
+    if settings.public_url and _origin(settings.public_url) == _origin(settings.platform_url):
+        raise SettingsError("SCAIMCP_PLATFORM_URL is the gateway's own public URL")
+    return settings
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]

@@ -1,0 +1,23 @@
+"""Keep secrets out of what is written or answered. Spec: core-tools 7."""
+
+from __future__ import annotations
+
+import re
+
+_SECRETS = re.compile(
+    r"sgk_[A-Za-z0-9_-]{4,}"
+    r"|eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)?"
+    r"|(?i:bearer\s+)[A-Za-z0-9._~+/=-]{4,}"
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+MESSAGE_CHARS = 500
+
+
+def redact(text: str) -> str:
+    """Replace what looks like an API key, a JWT or a bearer header by ``[redacted]``."""
+    return _SECRETS.sub("[redacted]", text)
+
+
+def clean_message(text: str) -> str:
+    """Return `text` fit for a caller: one line, redacted, at most 500 characters."""
+    return redact(_CONTROL.sub(" ", text)).strip()[:MESSAGE_CHARS]

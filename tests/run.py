@@ -1,0 +1,74 @@
+"""Run the gates: ``quick`` for `make check`, ``all`` for `make test`.
+
+Every gate runs even when an earlier one failed; the exit code says whether all passed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+BIN = os.path.dirname(sys.executable)
+BUDGETS = (
+    "module_p90<=400",
+    "module_max<=700",
+    "code_in_modules_gt500_pct<=15",
+    "fn_p90<=40",
+    "fn_gt50_pct<=4",
+    "fn_branches_gt10_pct<=3",
+    "fn_params_gt5_pct<=5",
+    "class_max<=350",
+    "broad_except_per_kloc<=0.5",
+    "lazy_imports_per_kloc<=0.5",
+    "import_cycles<=0",
+    "annotated_fn_pct>=100",
+    "test_to_src_code>=1.0",
+    "test_to_src_code<=2.5",
+    "test_module_max<=800",
+)
+SHAPE = [sys.executable, "tests/architecture/codestats.py", "--src", "scaimcp", "--tests", "tests"]
+STATIC = {
+    "ruff": [f"{BIN}/ruff", "check", "--quiet", "."],
+    "format": [f"{BIN}/ruff", "format", "--check", "--quiet", "."],
+    "types": [f"{BIN}/mypy"],
+    "imports": [f"{BIN}/lint-imports", "--no-cache"],
+    "shape": [*SHAPE, *(word for budget in BUDGETS for word in ("--budget", budget)), "."],
+}
+UNIT = [sys.executable, "-m", "pytest", "tests/unit", "tests/architecture", "-m", "not slow"]
+ALL = [f"{BIN}/coverage", "run", "-m", "pytest", "tests"]
+COVERAGE = {
+    "coverage data": [f"{BIN}/coverage", "combine", "--quiet"],
+    "coverage": [f"{BIN}/coverage", "report", "--fail-under=95", "--precision=1"],
+}
+
+
+def run(name: str, command: list[str]) -> bool:
+    """Run one gate; show its output only when it fails or is a test run."""
+    started = time.monotonic()
+    is_shown = "pytest" in command
+    done = subprocess.run(command, capture_output=not is_shown, text=True, check=False)
+    seconds = time.monotonic() - started
+    if done.returncode and not is_shown:
+        print(done.stdout, done.stderr, sep="\n")
+    print(f"{'ok  ' if done.returncode == 0 else 'FAIL'} {name} ({seconds:.1f} s)", flush=True)
+    return done.returncode == 0
+
+
+def main(which: str) -> int:
+    """Run the gates of `which`."""
+    gates = dict(STATIC)
+    if which == "quick":
+        gates["unit tests"] = UNIT
+    else:
+        gates["tests"] = ALL
+        gates |= COVERAGE
+    failed = [name for name, command in gates.items() if not run(name, command)]
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
