@@ -1,13 +1,13 @@
 """Constructors for `Result`: the shapes that tools answer with.
 
-Field descriptions come from the glossary (`scaimcp.catalog.tools.objects`): an object's own
+Field descriptions come from the glossary (`scaimcp.catalog.glossary`): an object's own
 entry first, then the shared one. Spec: core-tools 6, scaigrid 9.
 """
 
 from __future__ import annotations
 
 from scaimcp.catalog.definition import Result
-from scaimcp.catalog.tools.objects import FIELDS, OBJECTS
+from scaimcp.catalog.glossary import FIELDS, OBJECTS
 
 _LIST_FIELDS = ("items", "has_more", "next_cursor", "total_count")
 _LIST_TYPES = (

@@ -19,7 +19,7 @@ import pytest
 from scaimcp.catalog.arguments import compile_arguments
 from scaimcp.catalog.builtin import CORE, GATEWAY, MODULES
 from scaimcp.catalog.definition import SENSITIVE_ARGUMENTS, ToolDefinition
-from scaimcp.catalog.tools.objects import FIELDS, OBJECTS
+from scaimcp.catalog.glossary import FIELDS, OBJECTS
 
 TABLES: list[dict[str, Any]] = msgspec.json.decode(
     (Path(__file__).parents[2] / "data" / "catalogue.json").read_bytes()

@@ -6,7 +6,7 @@ import pytest
 
 from scaimcp.catalog import results
 from scaimcp.catalog.definition import Result, output_schema
-from scaimcp.catalog.tools.objects import FIELDS, OBJECTS
+from scaimcp.catalog.glossary import FIELDS, OBJECTS
 
 
 def names(result: Result) -> list[str]:

@@ -5,8 +5,8 @@ Data only. Spec: scaigrid 9 and 11; core-tools 1 and 2, column "Result".
 
 from __future__ import annotations
 
-from scaimcp.catalog.tools.objects_core import CORE_OBJECTS
-from scaimcp.catalog.tools.objects_modules import MODULE_OBJECTS
+from scaimcp.catalog.glossary.core import CORE_OBJECTS
+from scaimcp.catalog.glossary.modules import MODULE_OBJECTS
 
 FIELDS: dict[str, str] = {
     "arguments": "Arguments the call was made with, as an object.",
