@@ -117,6 +117,7 @@ class RequestContext(msgspec.Struct, frozen=True):
         client_ip: address of the client behind trusted proxies, or None.
         progress: sends ``notifications/progress`` (value, total, message); None where the client
             sent no progress token.
+        view: the endpoint URL's options (`scaimcp.gateway.view.View`), None for the defaults.
     """
 
     request_id: str
@@ -125,6 +126,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     traceparent: str | None = None
     client_ip: str | None = None
     progress: Callable[[float, float | None, str | None], Awaitable[None]] | None = None
+    view: Any = None
 
 
 class Tool(msgspec.Struct, frozen=True):

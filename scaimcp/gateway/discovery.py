@@ -67,7 +67,8 @@ class DiscoverySource:
         elif tool.name == "tools_describe":
             value = await self._described(given, context)
         else:
-            value = await self._explainer.explain(context, given["tool"], DEFAULT_VIEW)
+            view = context.view or DEFAULT_VIEW
+            value = await self._explainer.explain(context, given["tool"], view)
         text = msgspec.json.encode(value)
         if len(text.decode()) > self._chars:
             raise ToolError(

@@ -16,7 +16,7 @@ from scaimcp.auth import admittance
 from scaimcp.auth.challenge import invalid_token, metadata_url, missing_token
 from scaimcp.auth.verifier import Verifier
 from scaimcp.errors import GatewayError, ProtocolError, RequestRefused
-from scaimcp.gateway.view import UnknownOption, parse_view
+from scaimcp.gateway.view import UnknownOption, View, parse_view
 from scaimcp.ids import new_id
 from scaimcp.scaigrid.client import Trace
 from scaimcp.server.asgi import Receive, Scope, Send
@@ -115,18 +115,18 @@ class McpEndpoint:
             raise RequestRefused(
                 "GATEWAY_BUSY", "Too many requests are running.", http_status=503, retry_after=1
             )
-        context = await self._identify(exchange, scope, headers)
-        body = await self._body(receive, headers)
         try:
             view = parse_view(scope.get("query_string", b""))
         except UnknownOption as error:
             raise ProtocolError(INVALID_REQUEST, str(error)) from None
+        context = await self._identify(exchange, scope, headers, view)
+        body = await self._body(receive, headers)
         path = scope["path"]
         request = Inbound(exchange, receive, headers, repeated, path, view, context)
         return await self._dispatcher.handle(request, body)
 
     async def _identify(
-        self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes]
+        self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], view: View
     ) -> RequestContext:
         token = admittance.bearer(headers.get(b"authorization"))
         if token is None:
@@ -142,7 +142,9 @@ class McpEndpoint:
         if caller is None:
             trace = Trace(exchange.request_id, traceparent, client_ip)
             caller = await self._verifier.verify(token, trace)
-        return RequestContext(exchange.request_id, caller, Secret(token), traceparent, client_ip)
+        return RequestContext(
+            exchange.request_id, caller, Secret(token), traceparent, client_ip, view=view
+        )
 
     async def _body(self, receive: Receive, headers: dict[bytes, bytes]) -> bytes:
         most = self._policy.body_bytes

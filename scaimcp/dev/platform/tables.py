@@ -24,6 +24,7 @@ CORE_TABLES = (
     TableSpec("webhooks", "whk_", ("tenant_id",)),
     TableSpec("deliveries", "dlv_", ("webhook_id",)),
     TableSpec("files", "file_"),
+    TableSpec("messages", "msg_", ("parent_id",)),
 )
 IDENTITY_TABLES = (
     "partners",
