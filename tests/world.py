@@ -254,9 +254,7 @@ class World:
 
     async def calls(self, prefix: str = "") -> list[Any]:
         """Return the requests that the platform got, oldest first, paths starting with `prefix`."""
-        answer = await self.control("GET", "/calls")
-        calls = answer["data"] if isinstance(answer, dict) else answer
-        calls = calls["items"] if isinstance(calls, dict) else calls
+        calls = (await self.control("GET", "/calls"))["calls"]
         return [call for call in calls if call["path"].startswith(prefix)]
 
     async def fault(self, *rules: Any) -> None:

@@ -22,7 +22,7 @@ from scaimcp.dev.platform.answer import (
     success,
 )
 from scaimcp.dev.platform.call import Call
-from scaimcp.dev.platform.calls import LoggedCall
+from scaimcp.dev.platform.calls import BodyRecorder, LoggedCall
 from scaimcp.dev.platform.config import PlatformConfig
 from scaimcp.dev.platform.control import ROOT, Control
 from scaimcp.dev.platform.endpoint import Endpoint
@@ -90,6 +90,7 @@ class PlatformApp:
         request = Request(scope, raw_path, headers, self._request_id(headers))
         struck = self.platform.faults.strike(method, raw_path) if self.platform.faults else None
         rule = struck[0] if struck else None
+        receive = recorder = BodyRecorder(receive)
         status, whole = 0, False
         try:
             if struck and struck[0].latency_ms is not None:
@@ -100,7 +101,8 @@ class PlatformApp:
                 whole = await deliver(answer, rule, send)
         finally:
             path = f"{raw_path}?{scope['query_string'].decode('latin-1')}".rstrip("?")
-            self.platform.calls.add(LoggedCall(method, path, tuple(scope["headers"]), status))
+            sent = tuple(scope["headers"])
+            self.platform.calls.add(LoggedCall(method, path, sent, status, recorder.body))
         if not whole:
             await drop(scope, receive)
 

@@ -41,8 +41,17 @@ class Outbox:
         return [self.queue(hook, event_type, payload) for hook in wanted]
 
     def queue(self, hook: Row, event_type: str, payload: dict[str, object]) -> Row:
-        """Write one delivery to one webhook, whatever its status."""
-        delivery = self._store["deliveries"].insert(
+        """Write one delivery to one webhook, whatever its status, and have it posted."""
+        delivery = self.record(hook, event_type, payload)
+        if self.posts:
+            body = {"id": delivery["id"], "type": event_type, "data": payload}
+            self._waiting.append((delivery["id"], msgspec.json.encode(body)))
+            self._news.set()
+        return delivery
+
+    def record(self, hook: Row, event_type: str, payload: dict[str, object]) -> Row:
+        """Write one delivery to one webhook, for `post`."""
+        return self._store["deliveries"].insert(
             {
                 "webhook_id": hook["id"],
                 "event_type": event_type,
@@ -54,11 +63,6 @@ class Outbox:
                 "error": None,
             }
         )
-        if self.posts:
-            body = {"id": delivery["id"], "type": event_type, "data": payload}
-            self._waiting.append((delivery["id"], msgspec.json.encode(body)))
-            self._news.set()
-        return delivery
 
     async def run(self, http: aiohttp.ClientSession) -> None:
         """Post what waits until cancelled."""
@@ -93,6 +97,9 @@ class Outbox:
             }
             if good:
                 break
+        if self._store["webhooks"].get(hook["id"]) is None:
+            # Removed with its deliveries while the post was under way.
+            return {**delivery, **outcome}
         failures = 0 if outcome["status"] == "success" else hook["consecutive_failures"] + 1
         self._store["webhooks"].update(hook["id"], {"consecutive_failures": failures})
         return self._store["deliveries"].update(delivery["id"], outcome)

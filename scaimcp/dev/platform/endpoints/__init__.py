@@ -10,6 +10,16 @@ from scaimcp.dev.platform.endpoints import (
     media,
     models,
     modules,
+    scaibot,
+    scaibunker,
+    scaicore,
+    scaiecho,
+    scaimatrix,
+    scaimind,
+    scaipersona,
+    scaiqueue,
+    scaiskills,
+    scaispeak,
 )
 
 FAMILIES: tuple[Family, ...] = (
@@ -21,4 +31,14 @@ FAMILIES: tuple[Family, ...] = (
     modules.FAMILY,
     api_keys.FAMILY,
     demo_notes.FAMILY,
+    scaibunker.FAMILY,
+    scaimatrix.FAMILY,
+    scaiskills.FAMILY,
+    scaiqueue.FAMILY,
+    scaipersona.FAMILY,
+    scaispeak.FAMILY,
+    scaiecho.FAMILY,
+    scaimind.FAMILY,
+    scaicore.FAMILY,
+    scaibot.FAMILY,
 )

@@ -2,7 +2,7 @@
 
 from scaimcp.dev.platform.call import Call
 from scaimcp.dev.platform.clock import iso, seconds_of
-from scaimcp.dev.platform.endpoint import Endpoint, Family, Reply, json_body
+from scaimcp.dev.platform.endpoint import Endpoint, Family, Handler, Reply, json_body
 from scaimcp.dev.platform.errors import conflict
 from scaimcp.dev.platform.fields import fields
 from scaimcp.dev.platform.pages import shape_b, view
@@ -28,10 +28,7 @@ NEW = (
     "session_type:enum(standalone,scaicore,scaiwave,api)=api, session_ref:str, label_set:map,"
     "env_vars:map, interfaces, bandwidth_mbit"
 )
-EXEC = (
-    "command:str(1-16384)*, timeout_s:int(1-600)=60, workdir:str, env_vars:map,"
-    "stdin:str(0-65536)"
-)
+EXEC = "command:str(1-16384)*, timeout_s:int(1-600)=60, workdir:str, env_vars:map, stdin:text"
 ABSENT: Row = {
     "network_allowlist": [],
     "gpu_type": None,
@@ -197,15 +194,16 @@ def _seed(platform: Platform) -> None:
 BUNKERS, BUNKER = "/bunkers", "/bunkers/{bunker_id}"
 
 
-def _post(path: str, verb: str) -> Endpoint:
-    handler, body = {
-        "pause": (pause, ""),
-        "resume": (resume, ""),
-        "snapshot": (snapshot, "name:str"),
-    }[verb]
-    action = f"scaibunker.bunker.{verb}"
+def _step(verb: str, handler: Handler, body: str = "") -> Endpoint:
+    """Return the endpoint of one step of the state machine."""
     return Endpoint(
-        "POST", path, CREATE, handler, module=MODULE_ID, body=json_body(body), audit=action
+        "POST",
+        f"{BUNKER}/{verb}",
+        CREATE,
+        handler,
+        module=MODULE_ID,
+        body=json_body(body),
+        audit=f"scaibunker.bunker.{verb}",
     )
 
 
@@ -243,7 +241,9 @@ FAMILY = Family(
             query=fields("snapshot:bool=false"),
             audit="scaibunker.bunker.terminate",
         ),
-        *(_post(f"{BUNKER}/{verb}", verb) for verb in ("pause", "resume", "snapshot")),
+        _step("pause", pause),
+        _step("resume", resume),
+        _step("snapshot", snapshot, "name:str"),
         Endpoint(
             "POST",
             f"{BUNKER}/exec",

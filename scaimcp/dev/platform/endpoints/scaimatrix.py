@@ -304,7 +304,7 @@ def _seed(platform: Platform) -> None:
     users = platform.store["users"]
     reader = users.find(email=SEED_LOGINS["extra_permissions"])[0]["id"]
     for slug, name, is_open, documents in SAMPLES:
-        row = {
+        row: Row = {
             "name": name,
             "description": f"Sample collection {name}.",
             "embedding_model": "scailabs/embed-det-1",

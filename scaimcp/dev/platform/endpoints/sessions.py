@@ -23,8 +23,13 @@ _session = view(
 )
 
 
-def check_chat_model(call: Call, name: str) -> str:
+def check_chat_model(call: Call, name: str, field: str = "model") -> str:
     """Return the slug of a chat model the caller may use, whether or not it answers right now.
+
+    Args:
+        call: the request.
+        name: slug or id.
+        field: what a fault names.
 
     Raises:
         PlatformError: `MODEL_NOT_FOUND`, `MODEL_ACCESS_DENIED`, `VALIDATION_ERROR` for a model of
@@ -35,7 +40,7 @@ def check_chat_model(call: Call, name: str) -> str:
     if not may_use(call, base):
         raise PlatformError("MODEL_ACCESS_DENIED", f"Access to the model {name} is denied.")
     if base["modality"] != "chat":
-        refuse("model", f"is of modality {base['modality']}, not chat")
+        refuse(field, f"is of modality {base['modality']}, not chat")
     return str(model["slug"])
 
 

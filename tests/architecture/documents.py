@@ -1,0 +1,52 @@
+"""Pages that are made from the code; ``python -m tests.architecture.documents`` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from scaimcp.settings import TABLE, Settings
+
+ROOT = Path(__file__).parents[2]
+_HEAD = """# Settings
+
+Environment variables. Lists are comma-separated; an empty value counts as unset; each secret can come
+from a file named by the variable with `_FILE` behind. An unknown `SCAIMCP_` name stops the start with
+exit code 5, so that a typing error does not pass unseen. Tracing passes `traceparent` on.
+
+| Variable | Default | Meaning |
+|---|---|---|
+"""
+
+
+def settings_page() -> str:
+    """Return docs/settings.md."""
+    rows = [
+        f"| `{setting.name}` | {_default(setting.field)} | {_escaped(setting.meaning)} |"
+        for setting in TABLE
+    ]
+    return _HEAD + "\n".join(rows) + "\n"
+
+
+def _default(field: str) -> str:
+    value: Any = getattr(Settings(), field)
+    if value is None or value == "" or value == ():
+        return "–"
+    if isinstance(value, tuple):
+        value = ",".join(value)
+    if isinstance(value, bool):
+        value = str(value).lower()
+    return f"`{value}`"
+
+
+def _escaped(text: str) -> str:
+    return text[:1].upper() + text[1:].replace("|", "\\|")
+
+
+PAGES: dict[str, Callable[[], str]] = {"docs/settings.md": settings_page}
+
+if __name__ == "__main__":
+    for name, make in PAGES.items():
+        (ROOT / name).write_text(make(), encoding="utf-8")
+        print(f"wrote {name}")
