@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -14,12 +15,11 @@ from scaimcp.audit import store as audit
 from scaimcp.auth.challenge import metadata_url
 from scaimcp.auth.verifier import Verifier, VerifierPolicy
 from scaimcp.catalog import builtin
-from scaimcp.catalog.contributed import Contribution
 from scaimcp.catalog.hook import installed, load_modules
 from scaimcp.catalog.manifests import Manifests
 from scaimcp.catalog.modules import ModuleDirectory, ModulePolicy
 from scaimcp.catalog.own import own_tools, read_own
-from scaimcp.catalog.registry import Registry, build
+from scaimcp.catalog.registry import build
 from scaimcp.catalog.reshape import Caps
 from scaimcp.catalog.source import CatalogServices, CatalogSource
 from scaimcp.gateway.discovery import DiscoverySource
@@ -41,7 +41,7 @@ from scaimcp.server.session import Sessions
 from scaimcp.server.subscriptions import Subscriptions
 from scaimcp.settings import KeyRing, Settings, require
 from scaimcp.telemetry.logs import get_logger
-from scaimcp.types import RequestContext
+from scaimcp.types import RequestContext, Tool
 from scaimcp.versions.notices import Notice, announce, follow
 from scaimcp.versions.store import raise_version
 
@@ -57,7 +57,6 @@ class Services(msgspec.Struct, frozen=True):
     redis: RedisClient
     platform: PlatformClient
     verifier: Verifier
-    registry: Registry
     modules: ModuleDirectory
     gateway: Gateway
     explainer: Explainer
@@ -120,47 +119,28 @@ def _compose(
     database: Database,
     redis: RedisClient,
 ) -> Services:
-    verifier = Verifier(
-        platform,
-        VerifierPolicy(
-            settings.public_url,
-            settings.auth_cache_seconds,
-            settings.auth_permission_fallback == "open",
-            settings.auth_audience,
-        ),
+    verifier = Verifier(platform, _verifier_policy(settings))
+    policy = ModulePolicy(
+        settings.platform_service_token, frozenset(settings.modules_assume_enabled)
     )
-    modules = ModuleDirectory(
+    modules = ModuleDirectory(platform, verifier, policy)
+    renderer = Renderer(SERVER_NAME, __version__)
+    subscriptions = Subscriptions(frozenset(settings.mcp_surfaces), renderer)
+    catalog = CatalogServices(
         platform,
         verifier,
-        ModulePolicy(settings.platform_service_token, frozenset(settings.modules_assume_enabled)),
+        modules,
+        Manifests(platform, frozenset(settings.modules_manifests)),
+        partial(_switched, database, redis, subscriptions),
     )
-    contributed = load_modules(installed())
-    registry = _registry(settings, contributed)
-    gateway = Gateway((), _limiter(settings, redis), InFlight(settings.limits_inflight_per_caller))
-    caps = Caps(settings.limits_result_chars, settings.limits_result_binary_bytes)
-    surfaces = frozenset(settings.mcp_surfaces)
-    renderer = Renderer(SERVER_NAME, __version__)
-    subscriptions = Subscriptions(surfaces, renderer)
-    changed = partial(_switched, database, redis, subscriptions)
-    manifests = Manifests(platform, frozenset(settings.modules_manifests))
-    catalog = CatalogServices(platform, verifier, modules, manifests, changed)
-    gateway.add(CatalogSource(registry, catalog, caps))
-    gateway.add(
-        DiscoverySource(
-            gateway,
-            own_tools(builtin.GATEWAY, caps.chars),
-            read_own,
-            lambda tool: tool_fields(tool, V2025_11_25, "canonical"),
-            caps.chars,
-        )
-    )
+    gateway = _gateway(settings, catalog, redis)
     sessions = Sessions(Sealer(keys, "session"))
     methods = Methods(
         gateway,
         renderer,
         sessions,
         Sealer(keys, "cursor"),
-        surfaces=surfaces,
+        surfaces=frozenset(settings.mcp_surfaces),
         page_size=settings.limits_list_page,
     )
     dispatcher = Dispatcher(methods, sessions, subscriptions, metadata_url(settings.public_url))
@@ -170,7 +150,6 @@ def _compose(
         redis=redis,
         platform=platform,
         verifier=verifier,
-        registry=registry,
         modules=modules,
         gateway=gateway,
         explainer=Explainer(gateway),
@@ -179,9 +158,31 @@ def _compose(
     )
 
 
-def _registry(settings: Settings, contributed: Contribution) -> Registry:
+def _gateway(settings: Settings, catalog: CatalogServices, redis: RedisClient) -> Gateway:
+    """Return the gateway with the platform's tools and its own."""
+    inflight = InFlight(settings.limits_inflight_per_caller)
+    gateway = Gateway((), _limiter(settings, redis), inflight)
+    caps = Caps(settings.limits_result_chars, settings.limits_result_binary_bytes)
+    contributed = load_modules(installed())
     registry = build((*builtin.CORE, *builtin.MODULES), settings.limits_request_bytes)
-    return registry.extended(contributed.tools, contributed.dropped)
+    registry = registry.extended(contributed.tools, contributed.dropped)
+    gateway.add(CatalogSource(registry, catalog, caps))
+    own = own_tools(builtin.GATEWAY, caps.chars)
+    gateway.add(DiscoverySource(gateway, own, read_own, _described, caps.chars))
+    return gateway
+
+
+def _described(tool: Tool) -> dict[str, Any]:
+    return tool_fields(tool, V2025_11_25, "canonical")
+
+
+def _verifier_policy(settings: Settings) -> VerifierPolicy:
+    return VerifierPolicy(
+        settings.public_url,
+        settings.auth_cache_seconds,
+        settings.auth_permission_fallback == "open",
+        settings.auth_audience,
+    )
 
 
 def _limiter(settings: Settings, redis: RedisClient) -> RateLimiter:
