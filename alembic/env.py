@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import asyncpg
-from alembic import context
 from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from alembic import context
 from scaimcp.settings import load, require
 
 # A migration must not queue behind long readers while writers queue behind it.

@@ -301,7 +301,7 @@ async def serve_app(app: Any, opened: socket.socket) -> AsyncIterator[None]:
         for connection in list(server.server_state.connections):
             connection.shutdown()
         deadline = time.monotonic() + 5
-        while server.server_state.connections and time.monotonic() < deadline:
+        while server.server_state.connections and time.monotonic() < deadline:  # noqa: ASYNC110 - uvicorn has no event for this
             await asyncio.sleep(0.002)
         await server.lifespan.shutdown()
 

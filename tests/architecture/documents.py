@@ -11,9 +11,9 @@ from scaimcp.settings import TABLE, Settings
 ROOT = Path(__file__).parents[2]
 _HEAD = """# Settings
 
-Environment variables. Lists are comma-separated; an empty value counts as unset; each secret can come
-from a file named by the variable with `_FILE` behind. An unknown `SCAIMCP_` name stops the start with
-exit code 5, so that a typing error does not pass unseen. Tracing passes `traceparent` on.
+Environment variables. Lists are comma-separated; an empty value counts as unset; each secret can
+come from a file named by the variable with `_FILE` behind. An unknown `SCAIMCP_` name stops the
+start with exit code 5, so that a typing error does not pass unseen.
 
 | Variable | Default | Meaning |
 |---|---|---|

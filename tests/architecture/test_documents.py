@@ -22,12 +22,12 @@ def tracked(*patterns: str) -> list[str]:
 
 
 def test_every_relative_link_of_the_documents_leads_somewhere() -> None:
-    broken = []
-    for name in tracked("*.md"):
-        page = ROOT / name
-        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
-            if "://" not in target and not (page.parent / target).exists():
-                broken.append(f"{name}: {target}")
+    broken = [
+        f"{name}: {target}"
+        for name in tracked("*.md")
+        for target in re.findall(r"\]\(([^)#\s]+)", (ROOT / name).read_text(encoding="utf-8"))
+        if "://" not in target and not ((ROOT / name).parent / target).exists()
+    ]
     assert broken == []
 
 
