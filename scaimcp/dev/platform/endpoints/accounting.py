@@ -13,9 +13,8 @@ from scaimcp.dev.platform.fields import fields
 from scaimcp.dev.platform.pages import shape_a, view
 from scaimcp.dev.platform.store import Row
 
-COLUMNS = (
-    "id model backend_id user_id tenant_id tokens_in tokens_out cost latency_ms created_at"
-).split()
+FIELDS = "id model backend_id user_id tenant_id tokens_in tokens_out cost latency_ms created_at"
+COLUMNS = FIELDS.split()
 FILTERS = (
     "start:ts, end:ts, period:enum(hour,day,week,month), user_id:id, tenant_id:id, model:str,"
     "backend_id:id"
@@ -32,7 +31,7 @@ OWN, TENANT, PARTNER = (
     "accounting:view_tenant",
     "accounting:view_partner",
 )
-_usage = view(" ".join(COLUMNS))
+_usage = view(FIELDS)
 
 
 def _in_reach(call: Call) -> list[Row]:
@@ -73,7 +72,9 @@ def _chosen(call: Call) -> list[Row]:
     _check_subjects(call)
     query = call.query
     wanted = {
-        name: query[name] for name in ("user_id", "tenant_id", "model", "backend_id") if name in query
+        name: query[name]
+        for name in ("user_id", "tenant_id", "model", "backend_id")
+        if name in query
     }
     rows = within(_in_reach(call), query)
     if "period" in query:

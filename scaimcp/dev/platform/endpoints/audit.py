@@ -9,16 +9,17 @@ from scaimcp.dev.platform.fields import fields
 from scaimcp.dev.platform.pages import shape_a, view
 from scaimcp.dev.platform.store import Row
 
-COLUMNS = (
+FIELDS = (
     "id timestamp action actor_id actor_email actor_type tenant_id partner_id resource_type"
     " resource_id status ip_address user_agent details"
-).split()
+)
+COLUMNS = FIELDS.split()
 EQUAL = ("action", "actor_id", "resource_type", "resource_id", "status", "ip_address")
 FILTERS = (
     "start:ts, end:ts, action:str, actor_id:id, actor_user_id:id, resource_type:str,"
     "resource_id:id, status:enum(SUCCESS,FAILURE), ip_address:str(2-64)"
 )
-_audit = view(" ".join(COLUMNS))
+_audit = view(FIELDS)
 
 
 def _may_read(call: Call) -> None:

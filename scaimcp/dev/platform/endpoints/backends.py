@@ -70,7 +70,9 @@ def update_backend(call: Call) -> Row:
     row = _named(call)
     changes = {**call.body, **_references(call)}
     if "connection_config" in changes:
-        changes["connection_config"] = merged(row["connection_config"], changes["connection_config"])
+        changes["connection_config"] = merged(
+            row["connection_config"], changes["connection_config"]
+        )
     return _show(call.table("backends").update(row["id"], changes))
 
 

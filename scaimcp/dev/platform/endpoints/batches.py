@@ -44,7 +44,9 @@ encoder = msgspec.json.Encoder()
 LINE = fields("custom_id:str*, method:enum(POST)=POST, url:str*, body:any*")
 LINE_ENDPOINTS = {endpoint.path: endpoint for endpoint in INFERENCE.endpoints}
 ACTIVE = ("validating", "in_progress")
-_batch = view("id status request_counts endpoint_completion_window metadata created_at completed_at")
+_batch = view(
+    "id status request_counts endpoint_completion_window metadata created_at completed_at"
+)
 
 
 def _show(call: Call, row: Row) -> Row:
@@ -296,9 +298,7 @@ FAMILY = Family(
             body=json_body(BATCH_BODY, _check),
             audit="batch.create",
         ),
-        Endpoint(
-            "GET", BATCHES, USE, list_batches, query=fields(f"@page, status:enum({STATES})")
-        ),
+        Endpoint("GET", BATCHES, USE, list_batches, query=fields(f"@page, status:enum({STATES})")),
         Endpoint("GET", BATCH, USE, get_batch),
         Endpoint("POST", f"{BATCH}/cancel", USE, cancel_batch, audit="batch.cancel"),
         Endpoint("GET", f"{FILES}/{{file_id}}", None, batch_file),

@@ -1,4 +1,4 @@
-"""Groups, as synchronised from the identity provider, and the roles they give. Spec: scaigrid 10."""
+"""Groups of the identity provider, and the roles they give. Spec: scaigrid 10."""
 
 from collections.abc import Iterable
 from typing import Any

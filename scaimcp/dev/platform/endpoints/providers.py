@@ -89,7 +89,9 @@ def update_provider(call: Call) -> Row:
     """Change the given fields; `connection_config` replaces the stored one."""
     row, changes = _named(call), dict(call.body)
     if "connection_config" in changes:
-        changes["connection_config"] = merged(row["connection_config"], changes["connection_config"])
+        changes["connection_config"] = merged(
+            row["connection_config"], changes["connection_config"]
+        )
     return _show(call, call.table("providers").update(row["id"], changes))
 
 

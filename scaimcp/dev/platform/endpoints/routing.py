@@ -13,9 +13,7 @@ POLICY_FIELDS = fields(
     "backend_ids:list<id>(<=50), fallback_model:str, max_retries:int(0-5)=1,"
     "status:enum(active,disabled)=active"
 )
-_policy = view(
-    "id name model_id strategy backend_ids fallback_model max_retries status created_at"
-)
+_policy = view("id name model_id strategy backend_ids fallback_model max_retries status created_at")
 
 
 def _named(call: Call) -> Row:

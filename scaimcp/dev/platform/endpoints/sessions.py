@@ -11,9 +11,7 @@ from scaimcp.dev.platform.inference import complete, find_model, may_use
 from scaimcp.dev.platform.pages import shape_a, view
 from scaimcp.dev.platform.store import Row, TableSpec
 
-SESSION_FIELDS = fields(
-    "model:str*, title:str(<=200), system_prompt:text, metadata:map"
-)
+SESSION_FIELDS = fields("model:str*, title:str(<=200), system_prompt:text, metadata:map")
 CHANGES = SESSION_FIELDS.partial("model") + fields("status:enum(active,closed)")
 SEE_ALL = "accounting:view_tenant"
 ORDERED_PAGE = fields("@page, order:enum(asc,desc)=asc")

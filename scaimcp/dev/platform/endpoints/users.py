@@ -14,7 +14,9 @@ from scaimcp.dev.platform.store import Row
 
 ROLE = f"enum({','.join(ROLE_LEVELS)})"
 MODULE_PERMISSION = re.compile(r"[a-z0-9][a-z0-9-]*:(\*|[A-Za-z0-9_.-]+(:[A-Za-z0-9_.-]+)*)")
-_user = view("id email display_name status roles custom_role_ids tenant_id last_login_at created_at")
+_user = view(
+    "id email display_name status roles custom_role_ids tenant_id last_login_at created_at"
+)
 
 
 def sees_user(call: Call, user: Row) -> bool:

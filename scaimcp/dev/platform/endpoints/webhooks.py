@@ -55,7 +55,7 @@ def delete_webhook(call: Call) -> None:
     call.table("webhooks").delete(row["id"])
 
 
-async def test_webhook(call: Call) -> Row:
+async def send_test(call: Call) -> Row:
     """Send one test event now and tell what came back; without posts it stays pending."""
     hook, outbox = _named(call), call.platform.outbox
     payload: dict[str, object] = {"webhook_id": hook["id"]}
@@ -120,7 +120,7 @@ FAMILY = Family(
             audit="webhook.update",
         ),
         Endpoint("DELETE", WEBHOOK, MANAGE, delete_webhook, audit="webhook.delete"),
-        Endpoint("POST", f"{WEBHOOK}/test", MANAGE, test_webhook, audit="webhook.test"),
+        Endpoint("POST", f"{WEBHOOK}/test", MANAGE, send_test, audit="webhook.test"),
         Endpoint(
             "GET",
             f"{WEBHOOK}/deliveries",
