@@ -1,17 +1,48 @@
 """Batches of inference calls."""
 
+import asyncio
+import io
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from tests.platform.conftest import Answer, Caller, Starter, World
 
 PATH = "/v1/inference/batch"
 ECHO = "scailabs/echo-1"
 NOON = 1_800_000_000.0
+
+
+class Upstream:
+    """A service whose answers wait until they are let go."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def serve(self, request: web.Request) -> web.Response:
+        self.asked.set()
+        await self.go.wait()
+        message = {"role": "assistant", "content": "late"}
+        return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    service = Upstream()
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", service.serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    yield service
+    await runner.cleanup()
 
 
 def line(number: int, url: str = "generate", **body: Any) -> dict[str, Any]:
@@ -53,7 +84,11 @@ async def test_a_batch_really_runs_its_lines(start: Starter) -> None:
     lines = [line(1), line(2, "chat", **chat), b"", line(3, "embed", **embed)]
     made = (await post(caller, *lines, metadata={"a": 1})).data
     assert made["id"].startswith("bat_")
-    assert (made["status"], made["completed_at"], made["metadata"]) == ("validating", None, {"a": 1})
+    assert (made["status"], made["completed_at"], made["metadata"]) == (
+        "validating",
+        None,
+        {"a": 1},
+    )
     assert made["endpoint_completion_window"] == "24h"
     path = f"{PATH}/{made['id']}"
     running = (await caller.get(path)).data
@@ -78,11 +113,11 @@ async def test_a_batch_really_runs_its_lines(start: Starter) -> None:
     assert {row["user_id"] for row in world.rows("usage")} == {world.user_id("tenant_user")}
     assert len(world.rows("usage")) == 3
     assert [row["action"] for row in world.rows("audit")] == [
+        "batch.create",
         "inference.generate",
         "inference.chat",
         "inference.embed",
-        "batch.create",
-    ][-1:] + ["inference.generate", "inference.chat", "inference.embed"]
+    ]
 
 
 async def test_a_batch_is_completed_by_the_clock(start: Starter) -> None:
@@ -183,8 +218,9 @@ async def test_exactly_one_input_is_needed(world: World) -> None:
     for text in ("!", b64encode(b"\xff").decode(), b64encode(b" \n").decode()):
         answer = await caller.post(PATH, {"input_file_base64": text})
         assert answer.faults == {"input_file_base64"}
-    large = b64encode(b" " * 10_000_000).decode()
-    answer = await caller.post(PATH, {"input_file_base64": large})
+    large = io.BytesIO(b'{"input_file_base64":"%s"}' % b64encode(b" " * 10_000_000))
+    kind = {"Content-Type": "application/json"}
+    answer = await caller.post(PATH, data=large, headers=kind)
     assert (answer.status, answer.code) == (413, "PAYLOAD_TOO_LARGE")
     assert (await post(caller, line(1), endpoint_completion_window="2h")).status == 422
 
@@ -237,3 +273,34 @@ async def test_the_end_of_a_batch_is_an_event(world: World) -> None:
     (delivery,) = world.rows("deliveries")
     assert (delivery["webhook_id"], delivery["event_type"]) == (made["id"], "batch.completed")
     assert delivery["payload"] == {"batch_id": batch["id"], "status": "completed"}
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+async def test_a_batch_that_runs_is_not_run_twice_and_can_be_cancelled(
+    start: Starter, upstream: Upstream, cancel: bool
+) -> None:
+    world = await start(frozen_at=NOON, inference_url=upstream.url, inference_models=("llama-3",))
+    caller = world.as_("tenant_user")
+    await world.as_("tenant_admin").post(
+        "/v1/webhooks", {"url": "https://hook.test/", "events": ["*"]}
+    )
+    lines = [line(number, model="llama-3", prompt="x") for number in (1, 2)]
+    path = f"{PATH}/{(await post(caller, *lines)).data['id']}"
+    await caller.get(path)
+    async with asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(caller.get(path))
+        await asyncio.wait_for(upstream.asked.wait(), 5)
+        assert (await caller.get(path)).data["status"] == "in_progress"
+        if cancel:
+            assert (await caller.post(f"{path}/cancel")).data["status"] == "cancelling"
+            assert (await caller.get(path)).data["status"] == "cancelling"
+        upstream.go.set()
+    ended = first.result().data
+    assert ended["status"] == ("cancelled" if cancel else "completed")
+    # What was answered before the end is kept and paid.
+    answered = 1 if cancel else 2
+    assert ended["request_counts"] == {"total": 2, "completed": answered, "failed": 0}
+    assert len(world.rows("usage")) == answered
+    assert len(await content(world, ended["output_file_url"])) == answered
+    assert (await caller.get(path)).data == ended
+    assert len(world.rows("deliveries")) == 1

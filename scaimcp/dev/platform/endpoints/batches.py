@@ -79,6 +79,7 @@ def create_batch(call: Call) -> Row:
         "user_id": call.user_id,
         "input": _input(call),
         "lines": None,
+        "running": False,
     }
     return _show(call, call.created("batches", row))
 
@@ -133,6 +134,9 @@ def cancel_batch(call: Call) -> Row:
 
 async def _advance(call: Call, row: Row) -> Row:
     """Take a batch one step further, or to its end when its time has come."""
+    if row["running"]:
+        # Another look is answering its lines just now.
+        return row
     if row["status"] == "cancelling":
         return _end(call, row, "cancelled")
     if row["status"] not in ACTIVE:
@@ -152,10 +156,7 @@ async def _advance(call: Call, row: Row) -> Row:
 
 async def _finish(call: Call, row: Row) -> Row:
     lines = row["lines"]
-    if lines is None:
-        # Another look is answering them just now.
-        return row
-    call.table("batches").update(row["id"], {"lines": None})
+    call.table("batches").update(row["id"], {"running": True})
     good: list[Row] = []
     bad: list[Row] = []
     for line in lines:
@@ -175,7 +176,8 @@ async def _finish(call: Call, row: Row) -> Row:
 
 
 def _end(call: Call, row: Row, status: str, **changes: object) -> Row:
-    done = {"status": status, "completed_at": call.now(), "lines": None, "input": None, **changes}
+    done: Row = {"status": status, "completed_at": call.now(), "lines": None, "input": None}
+    done |= {"running": False, **changes}
     row = call.table("batches").update(row["id"], done)
     payload: dict[str, object] = {"batch_id": row["id"], "status": status}
     call.platform.outbox.emit(row["tenant_id"], f"batch.{status}", payload)
