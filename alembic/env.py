@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import asyncpg
 from sqlalchemy import Connection, pool
@@ -13,6 +14,10 @@ from scaimcp.settings import load, require
 
 # A migration must not queue behind long readers while writers queue behind it.
 LIMITS = {"lock_timeout": "4s", "statement_timeout": "5s"}
+# Replicas that start together would otherwise create the same tables.
+LOCK = 0x5CA1_3C70
+LOCK_SECONDS = 60.0
+CONNECT_SECONDS = 10.0
 
 
 def run_offline() -> None:
@@ -29,18 +34,35 @@ def run(connection: Connection) -> None:
         context.run_migrations()
 
 
+def lock(connection: Connection) -> None:
+    """Wait until no other process migrates this database; held until the connection closes."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({LOCK})").scalar_one():
+        if time.monotonic() > deadline:
+            raise TimeoutError("another migration is running")
+        time.sleep(0.1)
+    connection.commit()
+
+
 async def run_online(url: str) -> None:
-    """Connect and run."""
+    """Connect and run, one process at a time."""
 
     async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(url, server_settings=LIMITS)
+        try:
+            return await asyncpg.connect(url, server_settings=LIMITS, timeout=CONNECT_SECONDS)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError, OverflowError) as error:
+            # Without its text, which may quote the address.
+            raise ConnectionError(type(error).__name__) from None
 
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=connect, poolclass=pool.NullPool
     )
-    async with engine.connect() as connection:
-        await connection.run_sync(run)
-    await engine.dispose()
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(lock)
+            await connection.run_sync(run)
+    finally:
+        await engine.dispose()
 
 
 def database_url() -> str:

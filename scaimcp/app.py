@@ -12,12 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from scaimcp import __version__
-from scaimcp.auth import admittance
+from scaimcp.auth.admittance import Proxies
 from scaimcp.bootstrap import Services, open_services
 from scaimcp.errors import GatewayError, RequestRefused
 from scaimcp.gateway.sources import ToolSource
 from scaimcp.rest.access import Access, id_of
 from scaimcp.rest.catalogue import CatalogueResource
+from scaimcp.rest.edge import RestEdge
 from scaimcp.rest.metadata import MetadataResource
 from scaimcp.rest.openapi import openapi_route
 from scaimcp.rest.probes import Lifecycle, ProbeResource
@@ -30,7 +31,6 @@ from scaimcp.telemetry.logs import get_logger
 
 MCP_PATH = "/mcp"
 _HEALTH = PlatformRequest("GET", "/health", timeout_seconds=1.0, is_raw=True)
-_PUBLIC = frozenset({"/livez", "/readyz", "/metrics"})
 _log = get_logger("scaimcp.app")
 
 
@@ -49,28 +49,29 @@ class GatewayApp:
         self._more_sources = tuple(more_sources)
         self._multiprocess_dir = multiprocess_dir
         self._side: Starlette | None = None
-        self._rest = Starlette(
+        self._routes = Starlette(
+            routes=self._probe_routes(settings.metrics_bind is None),
             lifespan=self._lifespan,
-            exception_handlers={
-                GatewayError: _on_refusal,
-                HTTPException: _on_http_error,
-                Exception: _on_fault,
-            },
+            exception_handlers=_HANDLERS,
         )
+        self._routes.router.redirect_slashes = False
+        self._rest = RestEdge(self._routes, settings.hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
-        if scope["type"] == "http" and scope["path"] == MCP_PATH and self.services is not None:
+        if scope["type"] != "http" or scope["path"] != MCP_PATH:
+            await self._rest(scope, receive, send)
+        elif self.services is not None:
             await self.services.endpoint(scope, receive, send)
         else:
-            await self._rest(scope, receive, send)
+            refusal = failure(_closed(), id_of(Request(scope)))
+            await refusal(scope, receive, send)
 
     async def serve_metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve probes and metrics only, for a port of their own."""
         if self._side is None:
             self._side = Starlette(
-                routes=[self._route(route) for route in self._probes().routes(with_metrics=True)],
-                exception_handlers={HTTPException: _on_http_error, Exception: _on_fault},
+                routes=self._probe_routes(with_metrics=True), exception_handlers=_HANDLERS
             )
         await self._side(scope, receive, send)
 
@@ -84,7 +85,7 @@ class GatewayApp:
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         async with open_services(self.settings, self._more_sources) as services:
             self.services = services
-            app.router.routes[:] = [self._route(route) for route in self.rest_routes(services)]
+            app.router.routes[:] = [_route(route) for route in self.rest_routes(services)]
             self.lifecycle.is_started = True
             _log.info("gateway started", version=__version__)
             try:
@@ -96,16 +97,24 @@ class GatewayApp:
     def rest_routes(self, services: Services) -> tuple[RestRoute, ...]:
         """Return every REST route, the OpenAPI document last."""
         settings = self.settings
-        access = Access(services.verifier, settings.public_url)
+        proxies = Proxies(settings.server_trusted_proxies)
+        access = Access(
+            services.verifier,
+            settings.public_url,
+            proxies if settings.platform_forward_client_ip else None,
+        )
         catalogue = CatalogueResource(access, services.gateway, services.explainer)
         metadata = MetadataResource(services.platform, settings.public_url, settings.auth_issuer)
-
         routes = (
             *catalogue.routes(),
             *metadata.routes(),
             *self._probes().routes(with_metrics=settings.metrics_bind is None),
         )
         return (*routes, openapi_route(routes, __version__))
+
+    def _probe_routes(self, with_metrics: bool) -> list[Route]:
+        """Return what answers from the first moment on, before the services are open."""
+        return [_route(route) for route in self._probes().routes(with_metrics=with_metrics)]
 
     def _probes(self) -> ProbeResource:
         parts = {"database": self._database, "redis": self._redis, "platform": self._platform}
@@ -123,18 +132,6 @@ class GatewayApp:
         if self.services is not None:
             await self.services.platform.request(_HEALTH, None, Trace("probe"))
 
-    def _route(self, route: RestRoute) -> Route:
-        hosts = self.settings.hosts
-
-        async def serve(request: Request) -> Response:
-            if route.path not in _PUBLIC:
-                host = request.headers.get("host")
-                admittance.check_host(host.encode("latin-1") if host else None, hosts)
-            return await route.handler(request)
-
-        methods = [route.method, "OPTIONS"] if not route.needs_bearer else [route.method]
-        return Route(route.path, serve, methods=methods, name=route.name)
-
 
 def create_app(
     settings: Settings,
@@ -145,20 +142,39 @@ def create_app(
     return GatewayApp(settings, more_sources, multiprocess_dir)
 
 
+def _route(route: RestRoute) -> Route:
+    async def serve(request: Request) -> Response:
+        request.state.operation = route.name
+        return await route.handler(request)
+
+    methods = [route.method, "OPTIONS"] if route.has_preflight else [route.method]
+    return Route(route.path, serve, methods=methods, name=route.name)
+
+
+def _closed() -> RequestRefused:
+    return RequestRefused(
+        "GATEWAY_BUSY", "The gateway is starting or stopping.", http_status=503, retry_after=1
+    )
+
+
 async def _on_refusal(request: Request, error: Exception) -> Response:
     if not isinstance(error, GatewayError):
         raise error
     return failure(error, id_of(request))
 
 
-_HTTP_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+# The router raises no others.
+_HTTP_ERRORS = {
+    404: ("NOT_FOUND", "There is no such path."),
+    405: ("METHOD_NOT_ALLOWED", "This path does not take this method."),
+}
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    code = _HTTP_CODES.get(error.status_code, "HTTP_ERROR")
-    refusal = RequestRefused(code, str(error.detail), http_status=error.status_code)
+    code, message = _HTTP_ERRORS[error.status_code]
+    refusal = RequestRefused(code, message, http_status=error.status_code)
     response = failure(refusal, id_of(request))
     response.headers.update(error.headers or {})
     return response
@@ -168,3 +184,6 @@ async def _on_fault(request: Request, error: Exception) -> Response:
     _log.error("request failed", request_id=id_of(request), exc_info=error)
     message = "The gateway failed; the cause is in its log."
     return failure(RequestRefused("INTERNAL_ERROR", message, http_status=500), id_of(request))
+
+
+_HANDLERS = {GatewayError: _on_refusal, HTTPException: _on_http_error, Exception: _on_fault}

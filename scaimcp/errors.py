@@ -31,6 +31,7 @@ class GatewayError(Exception):
 
     http_status = 500
     retryable = False
+    request_id = ""
 
     def __init__(
         self,
@@ -68,7 +69,9 @@ class ToolError(GatewayError):
 class PlatformFailure(ToolError):
     """The platform gave no usable answer, or an error of its own whose code passes unchanged.
 
-    ``status`` is the platform's HTTP status, 0 when there was none.
+    ``status`` is the platform's HTTP status, 0 when there was none. ``request_id`` is the
+    platform's id of the request where it told one, else "". ``retryable`` says that the same
+    GET may be sent once more at once. Spec: scaigrid 1 and 5.
     """
 
     def __init__(self, code: str, message: str, *, status: int = 0, **more: Any) -> None:

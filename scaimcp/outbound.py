@@ -34,4 +34,7 @@ async def open_http(user_agent: str) -> AsyncIterator[aiohttp.ClientSession]:
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
         trust_env=False,
     ) as session:
+        # aiohttp sends PUT and DELETE once more when a connection breaks; nothing but GET may be
+        # repeated here, and the platform client does that itself. Spec: scaigrid 1.
+        session._retry_connection = False
         yield session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +14,10 @@ from scaimcp.types import Secret
 
 _COMMAND_SECONDS = 5.0
 _ACQUIRE_SECONDS = 5.0
+_PING_SECONDS = 1.0
 _ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# A connection string is parsed when the first connection is made.
+_CONNECT_ERRORS = (*_ERRORS, ValueError, OverflowError)
 
 
 class DatabaseUnavailable(GatewayError):
@@ -29,8 +33,9 @@ class DatabaseUnavailable(GatewayError):
 class Database:
     """A pool whose failures are `DatabaseUnavailable`."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, acquire_seconds: float = _ACQUIRE_SECONDS) -> None:
         self._pool = pool
+        self._acquire_seconds = acquire_seconds
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
@@ -39,14 +44,22 @@ class Database:
         Raises:
             DatabaseUnavailable: no connection, or the database refused.
         """
+        connection = await self._acquire()
         try:
-            async with (
-                self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection,
-                connection.transaction(),
-            ):
-                yield connection
+            try:
+                async with connection.transaction():
+                    yield connection
+            finally:
+                await self._pool.release(connection)
         except _ERRORS as error:
             raise DatabaseUnavailable(type(error).__name__) from error
+
+    async def _acquire(self) -> Any:
+        try:
+            return await self._pool.acquire(timeout=self._acquire_seconds)
+        except _CONNECT_ERRORS as error:
+            # Without its cause: that text may quote the connection string.
+            raise DatabaseUnavailable(type(error).__name__) from None
 
     async def ping(self) -> None:
         """Ask for nothing.
@@ -55,14 +68,23 @@ class Database:
             DatabaseUnavailable: the database does not answer.
         """
         try:
-            await self._pool.execute("SELECT 1", timeout=1.0)
-        except _ERRORS as error:
-            raise DatabaseUnavailable(type(error).__name__) from error
+            async with asyncio.timeout(_PING_SECONDS):
+                await self._pool.execute("SELECT 1")
+        except _CONNECT_ERRORS as error:
+            raise DatabaseUnavailable(type(error).__name__) from None
 
 
 @asynccontextmanager
-async def open_database(url: Secret, most: int) -> AsyncIterator[Database]:
-    """Open a pool of at most `most` connections; the first connection is made when needed."""
+async def open_database(
+    url: Secret, most: int, *, acquire_seconds: float = _ACQUIRE_SECONDS
+) -> AsyncIterator[Database]:
+    """Open a pool of at most `most` connections; the first connection is made when needed.
+
+    Args:
+        url: connection string of asyncpg's form.
+        most: connections at a time.
+        acquire_seconds: longest wait for a free connection.
+    """
     pool = await asyncpg.create_pool(
         url.reveal(),
         min_size=0,
@@ -72,6 +94,6 @@ async def open_database(url: Secret, most: int) -> AsyncIterator[Database]:
         server_settings={"application_name": "scaimcp"},
     )
     try:
-        yield Database(pool)
+        yield Database(pool, acquire_seconds)
     finally:
         pool.terminate()

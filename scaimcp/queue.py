@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from arq.connections import RedisSettings
@@ -20,12 +21,20 @@ _RETRIES = 20
 def connection(url: Secret) -> RedisSettings:
     """Return arq's connection settings; they ride out an outage of some seconds."""
     settings = RedisSettings.from_dsn(url.reveal())
+    # arq leaves these percent-encoded, unlike the Redis library.
+    settings.username = _plain(settings.username)
+    settings.password = _plain(settings.password)
+    settings.unix_socket_path = _plain(settings.unix_socket_path)
     settings.conn_timeout = 2
     settings.conn_retries = _RETRIES
     settings.retry_on_timeout = True
     settings.retry_on_error = [ConnectionError, TimeoutError, BusyLoadingError, OSError]
     settings.retry = Retry(ExponentialBackoff(cap=1, base=0.05), _RETRIES)
     return settings
+
+
+def _plain(text: str | None) -> str | None:
+    return unquote(text) if text is not None else None
 
 
 def serialize(job: dict[str, Any]) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,6 +21,10 @@ from scaimcp.types import Caller, Secret
 
 _log = get_logger("scaimcp.redis")
 _SECONDS = 1.0
+# For one command with all its tries: a handshake alone has several steps, each with its own limit.
+_COMMAND_SECONDS = 2.0
+# After a failure nothing is counted for a moment, or each request would wait for the time-out.
+_PAUSE_SECONDS = 2.0
 
 # Generic cell rate algorithm over all limits at once: nothing is counted unless all admit.
 # KEYS: one per limit; ARGV: interval in microseconds and burst per limit, in the same order.
@@ -77,7 +83,8 @@ class RedisClient:
 
     async def _run(self, command: Any) -> Any:
         try:
-            return await command
+            async with asyncio.timeout(_COMMAND_SECONDS):
+                return await command
         except (RedisError, OSError, TimeoutError) as error:
             raise RedisUnavailable(type(error).__name__) from error
 
@@ -106,14 +113,22 @@ class RedisRateLimiter:
     LIMITS_RATE.
     """
 
-    def __init__(self, client: RedisClient, limits: dict[str, int]) -> None:
+    def __init__(
+        self,
+        client: RedisClient,
+        limits: dict[str, int],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
+        self._monotonic = monotonic
+        self._paused_until = 0.0
         self._limits = {name: most for name, most in limits.items() if most > 0}
         self._names = list(self._limits)
 
     async def take(self, caller: Caller) -> int | None:
         """Count one request; return None, or the whole seconds to wait."""
-        if not self._names:
+        if not self._names or self._monotonic() < self._paused_until:
             return None
         keys = [f"scaimcp:rate:{name}:{_subject(name, caller)}" for name in self._names]
         arguments = [
@@ -124,7 +139,8 @@ class RedisRateLimiter:
         try:
             which, micros = await self._client.count(keys, arguments)
         except RedisUnavailable as error:
-            _log.warning("rate limit not counted", reason=error.message)
+            self._paused_until = self._monotonic() + _PAUSE_SECONDS
+            _log.warning("rate limits not counted", reason=error.message)
             return None
         if which == 0:
             return None

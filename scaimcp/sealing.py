@@ -39,13 +39,14 @@ class Sealer:
         """Return `plain` sealed, as URL-safe text without padding."""
         nonce = os.urandom(_NONCE)
         sealed = self._ciphers[self._primary].encrypt(nonce, plain, self._label)
-        return base64.urlsafe_b64encode(self._head + nonce + sealed).rstrip(b"=").decode()
+        return _encode(self._head + nonce + sealed)
 
     def open(self, text: str) -> bytes | None:
         """Return what was sealed, or None for anything this ring did not seal."""
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-            if raw[0] != _FORMAT:
+            # One value has one spelling: base64 itself would let some characters vary.
+            if raw[0] != _FORMAT or _encode(raw) != text:
                 return None
             end = 2 + raw[1]
             cipher = self._ciphers.get(raw[2:end].decode("ascii"))
@@ -54,6 +55,10 @@ class Sealer:
             return cipher.decrypt(raw[end : end + _NONCE], raw[end + _NONCE :], self._label)
         except (binascii.Error, InvalidTag, IndexError, ValueError):
             return None
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _derive(key: bytes, label: str) -> bytes:

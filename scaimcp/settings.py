@@ -8,7 +8,6 @@ every secret has a twin ending in ``_FILE``, and an unknown ``SCAIMCP_*`` name s
 from __future__ import annotations
 
 import base64
-import binascii
 import difflib
 import hashlib
 import ipaddress
@@ -164,7 +163,7 @@ def _subset_of(*allowed: str) -> Callable[[str], tuple[str, ...]]:
 
 def _number(low: int, high: int) -> Callable[[str], int]:
     def parse(value: str) -> int:
-        if not re.fullmatch(r"-?\d{1,15}", value):
+        if not re.fullmatch(r"-?[0-9]{1,15}", value):
             raise ValueError("is not a whole number")
         if not low <= int(value) <= high:
             raise ValueError(f"is not between {low} and {high}")
@@ -174,7 +173,10 @@ def _number(low: int, high: int) -> Callable[[str], int]:
 
 
 def _networks(value: str) -> tuple[str, ...]:
-    return tuple(str(ipaddress.ip_network(word, strict=False)) for word in _words(value))
+    try:
+        return tuple(str(ipaddress.ip_network(word, strict=False)) for word in _words(value))
+    except ValueError:
+        raise ValueError("takes networks such as 10.0.0.0/8") from None
 
 
 def _binds(value: str) -> tuple[str, ...]:
@@ -190,18 +192,36 @@ def _bind(value: str) -> str:
             raise ValueError("takes unix:/absolute/path")
         return value
     host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65_535:
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
         raise ValueError("takes host:port or unix:/path")
     return value
 
 
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+def _exact_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        is_usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable or parts.scheme not in ("http", "https") or re.search(r"[\s\\]", value):
         raise ValueError("is not an http or https URL")
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("takes no user, query or fragment")
-    return value.rstrip("/")
+    return value
+
+
+def _url(value: str) -> str:
+    return _exact_url(value).rstrip("/")
+
+
+def _store(*schemes: str) -> Callable[[str], Secret]:
+    def parse(value: str) -> Secret:
+        # The value may hold a password, so the reason names the forms only.
+        if value.partition("://")[0] not in schemes or "://" not in value:
+            raise ValueError(f"takes {', '.join(f'{scheme}://' for scheme in schemes)}")
+        return Secret(value)
+
+    return parse
 
 
 def _public_url(value: str) -> str:
@@ -218,33 +238,36 @@ def parse_keys(value: str) -> KeyRing:
     """Read ``[key_id:]base64`` entries separated by newline or comma. Spec: remote-servers 4.
 
     Raises:
-        ValueError: an entry is not standard base64 of 32 bytes, a key repeats one byte, an id is
-            malformed or used twice.
+        ValueError: no entry, one that is not standard base64 of 32 bytes, a key that repeats
+            one byte, an id that is malformed or used twice.
     """
     ids: list[str] = []
     keys: list[bytes] = []
     for entry in re.split(r"[,\n]", value):
         if not entry.strip():
             continue
-        key_id, _, encoded = entry.strip().rpartition(":")
+        key_id, colon, encoded = entry.strip().rpartition(":")
         try:
             key = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
+        except ValueError:
             raise ValueError("holds a key that is not standard base64") from None
         if len(key) != 32 or len(set(key)) == 1:
             raise ValueError("holds a key that is not 32 random bytes")
-        key_id = key_id or hashlib.sha256(b"scaimcp/kek-id/v1" + key).hexdigest()[:8]
+        if not colon:
+            key_id = hashlib.sha256(b"scaimcp/kek-id/v1" + key).hexdigest()[:8]
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,31}", key_id) or key_id in ids:
             raise ValueError("holds a malformed or repeated key id")
         ids.append(key_id)
         keys.append(key)
+    if not keys:
+        raise ValueError("holds no key")
     return KeyRing(tuple(ids), tuple(keys))
 
 
 TABLE: tuple[Setting, ...] = (
     Setting("public_url", _public_url, "URL that clients use, without path; https off loopback"),
-    Setting("database_url", _secret, "PostgreSQL: postgresql://user@host/database", True),
-    Setting("redis_url", _secret, "Redis or Valkey: redis://, rediss:// or unix://", True),
+    Setting("database_url", _store("postgresql", "postgres"), "PostgreSQL: postgresql://user@host/database", True),
+    Setting("redis_url", _store("redis", "rediss", "unix"), "Redis or Valkey: redis://, rediss:// or unix://", True),
     Setting("state_keys", parse_keys, "[key_id:]base64 of 32 bytes, list; seals what is handed out", True),
     Setting("server_engine", _one_of("auto", "hypercorn", "uvicorn"), "auto: hypercorn for TLS, HTTP/2 or a Unix socket, uvicorn otherwise"),
     Setting("server_bind", _binds, "list of host:port or unix:/path"),
@@ -268,7 +291,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("platform_service_token", _secret, "bearer that may read module states", True),
     Setting("auth_cache_seconds", _number(5, 300), "seconds a confirmed bearer is remembered"),
     Setting("auth_permission_fallback", _one_of("open", "closed"), "what is listed when the platform names no permissions"),
-    Setting("auth_issuer", _url, "authorization server for the metadata; unset: discovered"),
+    Setting("auth_issuer", _exact_url, "authorization server for the metadata; unset: discovered"),
     Setting("auth_audience", _words, "accepted aud of JWTs; unset: not compared"),
     Setting("modules_assume_enabled", _words, "modules taken as enabled when the platform does not tell"),
     Setting("modules_manifests", _words, "modules asked for a tool manifest besides those that name one"),
@@ -313,9 +336,11 @@ def load(env: Mapping[str, str] | None = None) -> Settings:
         try:
             values[setting.field] = setting.parse(text)
         except ValueError as error:
-            raise SettingsError(f"{setting.name} {_reason(error, text)}") from None
-    if "platform_url" not in values and env.get("SCAIGRID_HOST"):
-        values["platform_url"] = _alias(env["SCAIGRID_HOST"])
+            # Every parser words its own reason and repeats no value: it may be a secret.
+            raise SettingsError(f"{setting.name} {error}") from None
+    alias = env.get("SCAIGRID_HOST", "").strip()
+    if "platform_url" not in values and alias:
+        values["platform_url"] = _alias(alias)
     return _checked(Settings(**values))
 
 
@@ -328,12 +353,6 @@ def require(settings: Settings, *fields: str) -> None:
     missing = [PREFIX + field.upper() for field in fields if not getattr(settings, field)]
     if missing:
         raise SettingsError(f"missing setting: {', '.join(missing)}")
-
-
-def _reason(error: ValueError, text: str) -> str:
-    # Messages of the standard library repeat the value; a secret must not show up there.
-    reason = str(error)
-    return "cannot be read" if text in reason else reason
 
 
 def _alias(value: str) -> str:
@@ -384,7 +403,11 @@ def _checked(settings: Settings) -> Settings:
         raise SettingsError(
             "SCAIMCP_PLATFORM_URL must be https, or set SCAIMCP_PLATFORM_ALLOW_HTTP"
         )
-    if settings.public_url and _origin(settings.public_url) == _origin(settings.platform_url):
+    if (
+        settings.public_url
+        and not platform.path
+        and _origin(settings.public_url) == _origin(settings.platform_url)
+    ):
         raise SettingsError("SCAIMCP_PLATFORM_URL is the gateway's own public URL")
     return settings
 

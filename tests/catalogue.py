@@ -47,6 +47,11 @@ CORE: dict[str, list[str]] = {
     "tenant_user": TENANT_USER,
     "tenant_viewer": ["models:list", "accounting:view_own"],
     "no_roles": [],
+    # Callers whose grants are more than one built-in role; seeded in acme.
+    "extra_permissions": TENANT_USER,
+    "group_member": TENANT_USER,
+    "scoped_key": ["models:list"],
+    "custom_role": ["models:list", "accounting:view_own", "models:use", "modules:use"],
 }  # fmt: skip
 VIEWER_MODULES = [
     "scaimatrix:view",
@@ -64,6 +69,15 @@ MODULE: dict[str, list[str]] = {
     "partner_admin": ["*"],
     "tenant_admin": ["*"],
     "tenant_viewer": VIEWER_MODULES,
+    "extra_permissions": ["scaimatrix:view", "scaimatrix:search", "demo-notes:notes.read"],
+    "scoped_key": ["demo-notes:notes.read"],
+    "custom_role": [*VIEWER_MODULES, "demo-notes:notes.read", "demo-notes:notes.write"],
+}
+# The module that is known by its manifest alone; further modules come last, ordered by name.
+DEMO_NOTES = {
+    "demo_notes_create": "demo-notes:notes.write",
+    "demo_notes_get": "demo-notes:notes.read",
+    "demo_notes_list": "demo-notes:notes.read",
 }
 # Seed of scaigrid 12: what is switched on for acme and globex.
 ACME = [
@@ -129,4 +143,37 @@ def visible(role: str, modules: list[str]) -> list[str]:
         (entry for entry in rows if entry["group"] == "module" and entry["module"] in modules),
         key=lambda entry: entry["module"],
     )
-    return [*core, GATEWAY_LISTED, *(entry["name"] for entry in built_in)]
+    further = [name for name, permission in DEMO_NOTES.items() if may(role, permission)]
+    names = [*core, GATEWAY_LISTED, *(entry["name"] for entry in built_in)]
+    return [*names, *further] if "demo-notes" in modules else names
+
+
+# The seeded module with a manifest: its tools and what they need, by name. Spec: scaigrid 12.
+DEMO_NOTES = {
+    "demo_notes_create": "demo-notes:notes.write",
+    "demo_notes_get": "demo-notes:notes.read",
+    "demo_notes_list": "demo-notes:notes.read",
+}
+# Which modules a seeded role finds enabled. Callers without a tenant are told of every module if
+# they may ask, of none otherwise (scaigrid 4).
+MODULES: dict[str, list[str]] = {
+    "super_admin": [*TEN_MODULES, "demo-notes"],
+    "partner_admin": [],
+    "partner_viewer": [],
+    "tenant_admin": ACME,
+    "tenant_user": ACME,
+    "tenant_viewer": ACME,
+    "no_roles": ACME,
+}
+
+
+def expected_tools(role: str) -> list[str]:
+    """Return what a seeded role sees by default, in order; ``other_`` roles belong to globex.
+
+    Holds for a gateway that knows acme's modules whoever asks: with the service token of an acme
+    user who may list them.
+    """
+    plain = role.removeprefix("other_")
+    modules = GLOBEX if plain != role else MODULES[plain]
+    notes = [name for name, needed in DEMO_NOTES.items() if may(plain, needed)]
+    return [*visible(plain, modules), *(notes if "demo-notes" in modules else [])]

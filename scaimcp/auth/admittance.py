@@ -139,6 +139,9 @@ class Proxies:
 
 
 def _is_address(text: str) -> bool:
+    # A zone (fe80::1%eth0) means nothing elsewhere, and ipaddress takes any text as one.
+    if "%" in text:
+        return False
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -40,6 +40,7 @@ class _Profile(msgspec.Struct):
     auth: _Auth | None = None
     # The flat profile: the same facts at the top.
     id: str = ""
+    status: str = "active"
     tenant_id: str | None = None
     partner_id: str | None = None
 
@@ -64,7 +65,7 @@ def read_profile(
         profile = msgspec.json.decode(data, type=_Profile)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise _unreadable() from None
-    user = profile.user or _Named(id=profile.id)
+    user = profile.user or _Named(id=profile.id, status=profile.status)
     tenant = profile.tenant or _Named(id=profile.tenant_id or "")
     roles = frozenset(profile.roles or ())
     if not user.id or not (tenant.id or roles & PLATFORM_ROLES):
@@ -72,7 +73,7 @@ def read_profile(
     for owner, name in ((user, "user"), (tenant, "tenant")):
         if owner.status != "active":
             raise RequestRefused(
-                "AUTHZ_PERMISSION_DENIED", f"This {name} is {owner.status}.", http_status=403
+                "AUTHZ_PERMISSION_DENIED", f"This {name} is not active.", http_status=403
             )
     auth = profile.auth or _Auth()
     return Caller(
@@ -128,8 +129,11 @@ def _expiry(auth: _Auth) -> float | None:
         if not text:
             continue
         try:
-            times.append(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
-        except ValueError:
+            stated_time = datetime.fromisoformat(text)
+            if stated_time.tzinfo is None:
+                stated_time = stated_time.replace(tzinfo=UTC)
+            times.append(stated_time.timestamp())
+        except (ValueError, OverflowError):
             continue
     return min(times) if times else None
 

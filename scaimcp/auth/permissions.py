@@ -1,6 +1,6 @@
 """Roles and permissions as data, and the one rule that lists and refuses. Pure.
 
-Spec: scaigrid 3.
+Spec: scaigrid 3; scaivault 3.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ ROLE_MODULES: dict[str, frozenset[str]] = {
     "super_admin": _ALL,
     "partner_admin": _ALL,
     "tenant_admin": _ALL,
+    "tenant_user": frozenset({"scaivault:read"}),
     "tenant_viewer": frozenset(
         {
             "scaimatrix:view",

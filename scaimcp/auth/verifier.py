@@ -27,7 +27,6 @@ OUTAGE_SECONDS = 120.0
 REFUSED_SECONDS = 10.0
 _STALE_SECONDS = 2.0
 _ENTRIES = 10_000
-_ME = PlatformRequest("GET", "/v1/me", timeout_seconds=10.0)
 _UNREACHABLE = frozenset({"PLATFORM_UNAVAILABLE", "PLATFORM_TIMEOUT"})
 
 
@@ -35,13 +34,15 @@ class VerifierPolicy(msgspec.Struct, frozen=True):
     """How long and how far an identity is trusted.
 
     ``cache_seconds`` is the life of a confirmation; ``fallback_open`` says what unresolved
-    permissions list; ``audiences`` are the accepted ``aud`` values, empty = not compared.
+    permissions list; ``audiences`` are the accepted ``aud`` values, empty = not compared;
+    ``timeout_seconds`` is the time for one question to the platform.
     """
 
     public_url: str
     cache_seconds: float = 30.0
     fallback_open: bool = True
     audiences: tuple[str, ...] = ()
+    timeout_seconds: float = 10.0
 
 
 class Verifier:
@@ -57,12 +58,14 @@ class Verifier:
     ) -> None:
         self._platform = platform
         self._policy = policy
+        self._me = PlatformRequest("GET", "/v1/me", timeout_seconds=policy.timeout_seconds)
         self._metadata = metadata_url(policy.public_url)
         self._monotonic = monotonic
         self._wall = wall
         self._callers: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
         self._refused: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
-        self._asking: dict[bytes, asyncio.Future[Caller]] = {}
+        self._asking: dict[bytes, asyncio.Task[Caller]] = {}
+        self._tasks: set[asyncio.Task[Caller]] = set()
 
     def remembered(self, token: str) -> Caller | None:
         """Return the caller of a freshly confirmed bearer without waiting, else None."""
@@ -100,14 +103,17 @@ class Verifier:
     def forget(self, key: bytes) -> None:
         """Drop what is known of a bearer; the next request asks again."""
         self._callers.pop(key, None)
+        # A question under way may be older than the reason to forget: its answer still goes to
+        # those who wait for it, but is not remembered.
+        self._asking.pop(key, None)
 
     async def aclose(self) -> None:
         """Cancel questions that are still under way."""
-        asking = list(self._asking.values())
-        for question in asking:
-            question.cancel()
-        if asking:
-            await asyncio.wait(asking)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _refuse_known(self, key: bytes, now: float) -> None:
         refused = self._refused.get(key)
@@ -126,46 +132,62 @@ class Verifier:
                 self._ask(key, token, claims, trace), name="identity"
             )
             self._asking[key] = running
+            self._tasks.add(running)
             running.add_done_callback(lambda done: self._asked(key, done))
         # Shielded: others may wait for the same answer when this request goes away.
         return await asyncio.shield(running)
 
-    def _asked(self, key: bytes, done: asyncio.Future[Caller]) -> None:
-        self._asking.pop(key, None)
+    def _asked(self, key: bytes, done: asyncio.Task[Caller]) -> None:
+        self._tasks.discard(done)
+        if self._asking.get(key) is done:
+            del self._asking[key]
         if not done.cancelled():
             done.exception()
 
     async def _ask(self, key: bytes, token: str, claims: tokens.Claims, trace: Trace) -> Caller:
-        outcome = "ok"
+        outcome = "error"
+        # The answer may be decided long before it arrives, so its age counts from the question.
+        asked_at = self._monotonic()
         try:
-            answer = await self._platform.request(_ME, Secret(token), trace)
+            answer = await self._platform.request(self._me, Secret(token), trace)
             caller = read_profile(
                 answer.data,
                 key,
                 token_role=claims.role,
                 fallback_open=self._policy.fallback_open,
-                confirmed_at=self._monotonic(),
+                confirmed_at=asked_at,
             )
-        except AuthenticationLost as error:
-            outcome = "refused"
-            self.forget(key)
-            self._remember_refusal(key, error.code)
-            raise
+            outcome = "ok"
         except GatewayError as error:
-            outcome = "unavailable" if error.code in _UNREACHABLE else "error"
+            outcome = self._noted(key, error)
             raise
         finally:
             IDENTITY_CHECKS.labels(outcome).inc()
-        self._remember(key, caller, claims)
+        ends = [end for end in (claims.exp, caller.expires_at) if end is not None]
+        caller = msgspec.structs.replace(caller, expires_at=min(ends, default=None))
+        if self._asking.get(key) is asyncio.current_task():
+            self._remember(key, caller)
         return caller
 
-    def _remember(self, key: bytes, caller: Caller, claims: tokens.Claims) -> None:
+    def _noted(self, key: bytes, error: GatewayError) -> str:
+        """Drop what was known where the platform has spoken against it; return the outcome."""
+        status = error.status if isinstance(error, PlatformFailure) else error.http_status
+        if isinstance(error, AuthenticationLost) or status == 401:
+            self.forget(key)
+            self._remember_refusal(key, error.code)
+            return "refused"
+        if status == 403:
+            self.forget(key)
+            return "refused"
+        return "unavailable" if error.code in _UNREACHABLE else "error"
+
+    def _remember(self, key: bytes, caller: Caller) -> None:
         until = caller.confirmed_at + self._policy.cache_seconds
-        for expiry in (claims.exp, caller.expires_at):
-            if expiry is not None:
-                until = min(until, caller.confirmed_at + expiry - self._wall())
+        if caller.expires_at is not None:
+            until = min(until, self._monotonic() + caller.expires_at - self._wall())
         self._callers[key] = (caller, until)
         self._callers.move_to_end(key)
+        self._refused.pop(key, None)
         while len(self._callers) > _ENTRIES:
             self._callers.popitem(last=False)
 
@@ -176,9 +198,9 @@ class Verifier:
 
     def _after_failure(self, key: bytes, error: ToolError) -> Caller:
         """Serve a recent confirmation while the platform is away, else refuse."""
-        if isinstance(error, AuthenticationLost):
-            raise invalid_token(self._metadata, error.code) from None
         status = error.status if isinstance(error, PlatformFailure) else 0
+        if isinstance(error, AuthenticationLost) or status == 401:
+            raise invalid_token(self._metadata, error.code) from None
         if status == 403:
             raise _refused("AUTHZ_PERMISSION_DENIED", error.message, 403) from None
         is_limited = error.code == "RATE_LIMITED"
@@ -195,17 +217,20 @@ class Verifier:
         raise _refused("PLATFORM_BAD_RESPONSE", message, 502) from None
 
     def _recent(self, key: bytes) -> Caller | None:
-        """Return an identity that may still serve while the platform cannot be asked.
+        """Return an identity that may still serve while the platform does not tell.
 
         It is kept for a moment, so that a platform that hangs delays one request, not each.
         """
         entry = self._callers.get(key)
         if entry is None:
             return None
-        caller, now = entry[0], self._monotonic()
-        if caller.expires_at is not None and caller.expires_at <= self._wall():
-            return None
+        (caller, until), now = entry, self._monotonic()
+        if until > now and not caller.is_stale:
+            # Confirmed anew, by another question, while this one failed.
+            return caller
         left = caller.confirmed_at + OUTAGE_SECONDS - now
+        if caller.expires_at is not None:
+            left = min(left, caller.expires_at - self._wall())
         if left <= 0:
             return None
         stale = msgspec.structs.replace(caller, is_stale=True)

@@ -13,23 +13,26 @@ import msgspec
 from scaimcp.auth.permissions import CORE_PERMISSIONS
 from scaimcp.catalog.arguments import SchemaError, compile_arguments
 from scaimcp.catalog.definition import (
+    PLACE,
     SENSITIVE_ARGUMENTS,
     Hints,
     RestRequest,
     Result,
     ResultKind,
     ToolDefinition,
-    output_schema,
 )
 
 MAX_TOOLS = 64
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 16
 _SCHEMA_BYTES = 6 * 1024
+# Reasons kept of one module; a manifest of a million empty tools must not cost memory.
+_MAX_REASONS = 4 * MAX_TOOLS
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*\Z")
 _MODULE_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
-_PATH = re.compile(r"(/[A-Za-z0-9._~{}-]+)+\Z")
-_PLACE = re.compile(r"\{([^{}]*)\}")
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+\Z")
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_HINTS = frozenset({"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"})
 _KINDS: dict[str, ResultKind] = {
     "object": "object",
     "list": "list",
@@ -92,6 +95,11 @@ def prefix(module_id: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_") + "_"
 
 
+def whole_module(module_id: str) -> str:
+    """Return the label under which the reason stands when none of a module's tools is usable."""
+    return f"{module_id}/{prefix(module_id)}*"
+
+
 def read_manifest(raw: bytes, module_id: str) -> Contribution:
     """Read form B.
 
@@ -106,7 +114,7 @@ def read_manifest(raw: bytes, module_id: str) -> Contribution:
         raise RuleBroken("The manifest is larger than 1 MiB.")
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         raise RuleBroken("The manifest cannot be read.") from None
     if manifest.module_id != module_id:
         raise RuleBroken("The manifest names another module.")
@@ -114,31 +122,42 @@ def read_manifest(raw: bytes, module_id: str) -> Contribution:
 
 
 def read_tools(tools: list[bytes], module_id: str, origin: str) -> Contribution:
-    """Check tools one by one; what breaks a rule is dropped with its reason."""
+    """Check tools one by one; what breaks a rule is dropped with its reason.
+
+    Raises:
+        RuleBroken: the tools together are larger than a module may bring.
+    """
+    if sum(map(len, tools)) > MAX_BYTES:
+        raise RuleBroken("The tools are larger than 1 MiB together.")
     kept: dict[str, ToolDefinition] = {}
     dropped: dict[str, str] = {}
     for position, raw in enumerate(tools):
-        label = f"{module_id}/#{position + 1}"
+        if len(dropped) >= _MAX_REASONS:
+            break
+        label = _label(raw, module_id, position)
         try:
             if position >= MAX_TOOLS:
                 raise RuleBroken(f"A module may bring at most {MAX_TOOLS} tools.")
             definition = _read_tool(raw, module_id, origin)
-            label = f"{module_id}/{definition.name}"
             if definition.name in kept:
                 raise RuleBroken("The name is used twice in this module.")
         except RuleBroken as reason:
-            dropped[_label(raw, label, module_id)] = str(reason)
+            dropped[label] = str(reason)
             continue
         kept[definition.name] = definition
     return Contribution(tuple(kept.values()), dropped)
 
 
-def _label(raw: bytes, fallback: str, module_id: str) -> str:
+class _Named(msgspec.Struct):
+    name: str
+
+
+def _label(raw: bytes, module_id: str, position: int) -> str:
+    """Return ``module/name``, or ``module/#position`` where no name can be read."""
     try:
-        name = msgspec.json.decode(raw).get("name")
-    except (msgspec.DecodeError, AttributeError, RecursionError):
-        return fallback
-    return f"{module_id}/{name[:64]}" if isinstance(name, str) else fallback
+        return f"{module_id}/{msgspec.json.decode(raw, type=_Named).name[:64]}"
+    except _UNREADABLE:
+        return f"{module_id}/#{position + 1}"
 
 
 def _read_tool(raw: bytes, module_id: str, origin: str) -> ToolDefinition:
@@ -146,12 +165,16 @@ def _read_tool(raw: bytes, module_id: str, origin: str) -> ToolDefinition:
         if _depth(msgspec.json.decode(raw)) > MAX_DEPTH:
             raise RuleBroken(f"The definition is nested deeper than {MAX_DEPTH} levels.")
         tool = msgspec.json.decode(raw, type=McpTool)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise RuleBroken(f"The definition cannot be read: {error}.") from None
     _check_words(tool, module_id)
     _check_permission(tool.required_permission, module_id)
-    _check_request(tool)
     _check_schema(tool.input_schema)
+    _check_request(tool.request, tool.input_schema)
+    if unknown := tool.annotations.keys() - _HINTS:
+        raise RuleBroken(f"The annotations hold unknown hints: {', '.join(sorted(unknown))[:80]}.")
+    if tool.output_schema is not None and tool.output_schema.get("type") != "object":
+        raise RuleBroken("The output schema is not that of an object.")
     return _definition(tool, module_id, origin)
 
 
@@ -179,35 +202,28 @@ def _check_words(tool: McpTool, module_id: str) -> None:
 
 
 def _check_permission(permission: str, module_id: str) -> None:
-    is_own = permission.startswith(f"{module_id}:")
+    module, _, key = permission.partition(":")
+    is_own = module == module_id and bool(key)
     if permission and permission not in CORE_PERMISSIONS and not is_own:
         raise RuleBroken("The permission is neither a core permission nor one of this module.")
 
 
-def _check_request(tool: McpTool) -> None:
-    request = tool.request
-    if not _PATH.match(request.path) or any(
-        segment in (".", "..") for segment in request.path.split("/")
-    ):
+def _check_request(request: McpRequest, schema: dict[str, Any]) -> None:
+    path = PLACE.sub("x", request.path)
+    if not _PATH.match(path) or not {".", ".."}.isdisjoint(path.split("/")):
         raise RuleBroken("The path is not relative to the module.")
-    properties = tool.input_schema.get("properties")
-    names = set(properties) if isinstance(properties, dict) else set()
-    used = {*_PLACE.findall(request.path), *request.query, *request.files}
-    if used - names:
+    properties = schema.get("properties", {})
+    places = set(PLACE.findall(request.path))
+    if {*places, *request.query, *request.files} - properties.keys():
         raise RuleBroken("The request uses arguments that the schema does not declare.")
-    required = tool.input_schema.get("required", [])
-    if set(_PLACE.findall(request.path)) - set(required if isinstance(required, list) else ()):
+    if places - set(schema.get("required", ())):
         raise RuleBroken("An argument in the path is not required.")
+    if request.files and request.method in ("GET", "DELETE"):
+        raise RuleBroken("A request without a body has no files.")
+    if any(properties[name]["type"] != "string" for name in request.files):
+        raise RuleBroken("A file argument is no string.")
     if not 1 <= request.timeout_seconds <= 600:
         raise RuleBroken("timeout_seconds is not between 1 and 600.")
-    unknown = set(tool.annotations) - {
-        "readOnlyHint",
-        "destructiveHint",
-        "idempotentHint",
-        "openWorldHint",
-    }
-    if unknown:
-        raise RuleBroken("annotations hold unknown hints.")
 
 
 def _check_schema(schema: dict[str, Any]) -> None:
@@ -222,12 +238,8 @@ def _check_schema(schema: dict[str, Any]) -> None:
 
 
 def _definition(tool: McpTool, module_id: str, origin: str) -> ToolDefinition:
-    result = Result(_KINDS[tool.result])
     hints = tool.annotations
     names = set(tool.input_schema.get("properties", {}))
-    published = tool.output_schema
-    if published is None:
-        published = {"type": "object"} if tool.result == "object" else output_schema(result)
     return ToolDefinition(
         name=tool.name,
         title=tool.title,
@@ -240,12 +252,12 @@ def _definition(tool: McpTool, module_id: str, origin: str) -> ToolDefinition:
             hints.get("openWorldHint", True),
         ),
         permission=tool.required_permission,
-        result=result,
-        output_schema=published,
+        result=Result(_KINDS[tool.result]),
+        output_schema=tool.output_schema or {"type": "object"},
         request=RestRequest(
             tool.request.method,
             f"/v1/modules/{module_id}{tool.request.path}",
-            query=tool.request.query or None,
+            query=tool.request.query,
             body="multipart" if tool.request.files or tool.request.body == "form" else "json",
             files=tuple(tool.request.files.items()),
             timeout_seconds=tool.request.timeout_seconds,

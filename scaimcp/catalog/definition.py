@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -12,7 +13,9 @@ ResultKind = Literal[
     "object", "list", "deleted", "chat", "message", "embeddings", "images", "audio", "audio_json",
     "export", "manifest_text", "gateway",
 ]  # fmt: skip
-BodyKind = Literal["json", "chat", "batch", "persona", "config", "multipart", "form"]
+BodyKind = Literal["json", "chat", "batch", "persona", "config", "multipart"]
+# A place in a path that an argument fills.
+PLACE = re.compile(r"\{([^{}]+)\}")
 
 PAGE = (
     arg("limit:int(1–100)=25", "Number of rows to return, from 1 to 100; 25 when left out."),
@@ -44,8 +47,8 @@ class RestRequest(msgspec.Struct, frozen=True):
         method: GET, POST, PUT, PATCH or DELETE.
         path: absolute path (built-in tools) or relative to the module's root (module authors),
             with ``{argument}`` places.
-        query: names of arguments that go to the query; None = by method (GET and DELETE: all
-            that are not in the path; others: none).
+        query: names of arguments that go to the query; with GET and DELETE all do that are not
+            in the path.
         body: how the remaining arguments form the body.
         files: base64 argument → multipart field.
         timeout_seconds: deadline of the platform's answer.
@@ -54,7 +57,7 @@ class RestRequest(msgspec.Struct, frozen=True):
 
     method: str
     path: str
-    query: tuple[str, ...] | None = None
+    query: tuple[str, ...] = ()
     body: BodyKind = "json"
     files: tuple[tuple[str, str], ...] = ()
     timeout_seconds: float = 30.0

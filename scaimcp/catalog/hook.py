@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from scaimcp.catalog.contributed import Contribution, read_tools
+from scaimcp.catalog.contributed import Contribution, RuleBroken, read_tools, whole_module
 from scaimcp.telemetry.logs import get_logger
 
 GROUP = "scaimcp.modules"
@@ -83,10 +83,13 @@ def load_modules(points: Iterable[EntryPoint]) -> Contribution:
     for point in points:
         try:
             contribution = _load(point)
+        except RuleBroken as broken:
+            dropped[whole_module(point.name)] = str(broken)
+            continue
         except Exception as error:  # noqa: BLE001 - foreign code may raise anything
             reason = f"The module failed to load ({type(error).__name__})."
             _log.error("module failed to load", module_id=point.name, exc_info=error)
-            dropped[f"{point.name}/"] = reason
+            dropped[whole_module(point.name)] = reason
             continue
         tools += contribution.tools
         dropped |= contribution.dropped
@@ -103,12 +106,14 @@ def _load(point: EntryPoint) -> Contribution:
     definitions: list[bytes] = []
     dropped: dict[str, str] = {}
     for tool in module.get_mcp_tools():
+        label = f"{point.name}/{tool.name}"
         if tool.handler is not None or tool.request is None:
-            dropped[f"{point.name}/{tool.name}"] = (
-                "Only tools with a REST request are served, not tools with a handler."
-            )
+            dropped[label] = "Only tools with a REST request are served, not tools with a handler."
             continue
-        definitions.append(msgspec.json.encode(_as_manifest(tool, tool.request)))
+        try:
+            definitions.append(msgspec.json.encode(_as_manifest(tool, tool.request)))
+        except (TypeError, ValueError, RecursionError):
+            dropped[label] = "The definition holds values that JSON does not have."
     contribution = read_tools(definitions, point.name, "entry_point")
     return Contribution(contribution.tools, {**contribution.dropped, **dropped})
 

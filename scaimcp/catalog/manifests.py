@@ -9,12 +9,12 @@ import asyncio
 import itertools
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
-from scaimcp.catalog.contributed import Contribution, RuleBroken, read_manifest
-from scaimcp.catalog.modules import ModuleState
+from scaimcp.catalog.contributed import Contribution, RuleBroken, read_manifest, whole_module
+from scaimcp.catalog.modules import ModuleRow, ModuleState, scope_of
 from scaimcp.errors import PlatformFailure, ToolError
 from scaimcp.scaigrid.client import PlatformClient, PlatformRequest, Trace
 from scaimcp.telemetry.logs import get_logger
@@ -26,6 +26,8 @@ _TIMEOUT_SECONDS = 3.0
 _ENTRIES = 10_000
 _PATH = re.compile(r"/v1/modules/[A-Za-z0-9._-]+(/[A-Za-z0-9._~-]+)+\Z")
 _EMPTY = Contribution()
+# Whose modules, which module, which version of it.
+_Key = tuple[str, str, str]
 _SERIALS = itertools.count(1)
 _log = get_logger("scaimcp.catalog")
 
@@ -48,79 +50,91 @@ class Manifests:
         self._platform = platform
         self._always_ask = always_ask
         self._monotonic = monotonic
-        self._kept: dict[tuple[str, str, str], _Kept] = {}
+        self._kept: dict[_Key, _Kept] = {}
+        self._locks: dict[_Key, asyncio.Lock] = {}
 
     async def contributions(
         self, context: RequestContext, state: ModuleState
     ) -> tuple[Contribution, ...]:
-        """Return one contribution per enabled module with a manifest, by module id.
+        """Return one contribution per module with a manifest, by module id.
 
-        Missing ones are fetched together. A failure leaves that module's tools out for a minute;
-        a 401 or 403 concerns this caller alone and is not remembered.
+        Those of enabled modules are fetched together where they are missing. A failure leaves
+        that module's tools out for a minute; a 401 or 403 concerns this caller alone and is not
+        remembered. What is still known of a module that is not enabled any more is returned as
+        well: admission hides it, and explanations need it.
         """
-        wanted = self._wanted(state)
-        if not wanted:
-            return ()
-        now = self._monotonic()
-        tenant = context.caller.tenant_id or f"user:{context.caller.user_id}"
         found: dict[str, Contribution] = {}
-        missing: list[tuple[tuple[str, str, str], str]] = []
-        for module_id, (path, version) in sorted(wanted.items()):
-            key = (tenant, module_id, version)
-            kept = self._kept.get(key)
-            if kept is not None and kept.until > now:
-                found[module_id] = kept.contribution
-            else:
-                missing.append((key, path))
+        missing: dict[_Key, str] = {}
+        for row in _rows(state):
+            path = self._path(row)
+            if path is None:
+                continue
+            key = (scope_of(context.caller), row.module_id, row.version)
+            known = self._known(key)
+            if known is not None:
+                found[row.module_id] = known
+            elif row.module_id in state.view.active:
+                missing[key] = path
         if missing:
             fetched = await asyncio.gather(
-                *(self._fetch(context, key, path) for key, path in missing)
+                *(self._fetch_once(context, key, path) for key, path in missing.items())
             )
-            found |= {key[1]: got for (key, _), got in zip(missing, fetched, strict=True)}
+            found |= {key[1]: got for key, got in zip(missing, fetched, strict=True)}
         return tuple(found[module_id] for module_id in sorted(found))
 
-    def _wanted(self, state: ModuleState) -> dict[str, tuple[str, str]]:
-        wanted: dict[str, tuple[str, str]] = {}
-        for row in state.rows:
-            if row.module_id not in state.view.active:
-                continue
-            if row.mcp_tools_path:
-                wanted[row.module_id] = (row.mcp_tools_path, row.version)
-            elif row.module_id in self._always_ask:
-                wanted[row.module_id] = (f"/v1/modules/{row.module_id}/mcp/tools", row.version)
-        return wanted
+    def _known(self, key: _Key) -> Contribution | None:
+        kept = self._kept.get(key)
+        return kept.contribution if kept is not None and kept.until > self._monotonic() else None
 
-    async def _fetch(
-        self, context: RequestContext, key: tuple[str, str, str], path: str
-    ) -> Contribution:
+    def _path(self, row: ModuleRow) -> str | None:
+        if row.mcp_tools_path:
+            return row.mcp_tools_path
+        is_asked = row.module_id in self._always_ask
+        return f"/v1/modules/{row.module_id}/mcp/tools" if is_asked else None
+
+    async def _fetch_once(self, context: RequestContext, key: _Key, path: str) -> Contribution:
+        """Fetch a manifest, or wait for who fetches it already."""
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            known = self._known(key)
+            contribution = known if known is not None else await self._fetch(context, key, path)
+        self._locks.pop(key, None)
+        return contribution
+
+    async def _fetch(self, context: RequestContext, key: _Key, path: str) -> Contribution:
         module_id = key[1]
         trace = Trace(context.request_id, context.traceparent)
         try:
-            if not _PATH.match(path) or "/../" in path:
+            if not _PATH.match(path) or not {".", ".."}.isdisjoint(path.split("/")):
                 raise RuleBroken("The manifest's path is not one of this platform.")
             request = PlatformRequest("GET", path, timeout_seconds=_TIMEOUT_SECONDS, is_raw=True)
             answer = await self._platform.request(request, context.bearer, trace)
             contribution = read_manifest(_unwrapped(answer.body), module_id)
         except RuleBroken as reason:
-            contribution = Contribution((), {f"{module_id}/": str(reason)})
-            return self._keep(key, contribution, FAILURE_SECONDS)
+            return self._keep_failure(key, str(reason))
         except ToolError as error:
             _log.warning("manifest not read", module_id=module_id, code=error.code)
             if isinstance(error, PlatformFailure) and error.status in (401, 403):
                 return _EMPTY
-            reason_text = f"The manifest could not be fetched ({error.code})."
-            contribution = Contribution((), {f"{module_id}/": reason_text})
-            return self._keep(key, contribution, FAILURE_SECONDS)
+            return self._keep_failure(key, f"The manifest could not be fetched ({error.code}).")
         return self._keep(key, contribution, KEEP_SECONDS)
 
-    def _keep(
-        self, key: tuple[str, str, str], contribution: Contribution, seconds: float
-    ) -> Contribution:
+    def _keep_failure(self, key: _Key, reason: str) -> Contribution:
+        return self._keep(key, Contribution((), {whole_module(key[1]): reason}), FAILURE_SECONDS)
+
+    def _keep(self, key: _Key, contribution: Contribution, seconds: float) -> Contribution:
+        for name, reason in contribution.dropped.items():
+            _log.warning("tool dropped", tool=name, reason=reason)
         if len(self._kept) >= _ENTRIES:
             self._kept.clear()
         contribution = msgspec.structs.replace(contribution, serial=next(_SERIALS))
         self._kept[key] = _Kept(contribution, self._monotonic() + seconds)
         return contribution
+
+
+def _rows(state: ModuleState) -> Iterable[ModuleRow]:
+    """Return what is known of each module: the platform's rows, else the names alone."""
+    return state.rows or [ModuleRow(module_id) for module_id in state.view.active]
 
 
 class _Wrapped(msgspec.Struct):
@@ -131,6 +145,6 @@ def _unwrapped(body: bytes) -> bytes:
     """Return the manifest, which may or may not stand in the platform's envelope."""
     try:
         inner = bytes(msgspec.json.decode(body, type=_Wrapped).data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body
     return inner or body

@@ -11,6 +11,8 @@ import msgspec
 from scaimcp.auth.verifier import Verifier
 from scaimcp.errors import GatewayError, PlatformFailure, ToolError
 from scaimcp.scaigrid.client import PlatformClient, PlatformRequest, Trace
+from scaimcp.scaigrid.envelope import AuthenticationLost
+from scaimcp.telemetry.logs import get_logger
 from scaimcp.types import Caller, ModuleView, RequestContext, Secret
 
 CALL_SECONDS = 60.0
@@ -21,6 +23,7 @@ _DENIED_SECONDS = 30.0
 _ENTRIES = 10_000
 _MODULES = PlatformRequest("GET", "/v1/modules", timeout_seconds=5.0)
 SELF = "scaimcp"
+_log = get_logger("scaimcp.catalog")
 
 
 class ModuleRow(msgspec.Struct):
@@ -44,6 +47,8 @@ class ModuleState(msgspec.Struct, frozen=True):
 
 
 class _Entry:
+    """What is known of one scope; ``state`` is None while no reading has succeeded."""
+
     __slots__ = ("is_stale", "read_at", "state", "tried_at")
 
     def __init__(self, state: ModuleState | None, now: float) -> None:
@@ -76,13 +81,19 @@ class ModuleDirectory:
         self._policy = policy
         self._monotonic = monotonic
         self._entries: dict[str, _Entry] = {}
+        # Who may not read the list, and until when that is believed.
         self._denied: dict[bytes, float] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
     def known(self, caller: Caller, max_age: float) -> ModuleState | None:
-        """Return the remembered state if it is younger than `max_age` seconds."""
-        entry = self._entries.get(_scope(caller))
-        if entry is None or entry.state is None or entry.is_stale:
+        """Return the remembered state if it is younger than `max_age` seconds.
+
+        A stale mark counts for lists; a call that is about to be refused asks for no age at all.
+        """
+        entry = self._entries.get(scope_of(caller))
+        if entry is None or entry.state is None:
+            return None
+        if entry.is_stale and max_age < CALL_SECONDS:
             return None
         return entry.state if self._monotonic() - entry.read_at < max_age else None
 
@@ -95,65 +106,79 @@ class ModuleDirectory:
         known = self.known(caller, max_age)
         if known is not None:
             return known
-        scope = _scope(caller)
+        scope = scope_of(caller)
         lock = self._locks.setdefault(scope, asyncio.Lock())
         async with lock:
             known = self.known(caller, max_age)
             if known is None and not self._read_just_now(scope):
                 known = await self._read(context, scope)
-        if not lock.locked():
-            self._locks.pop(scope, None)
+        self._locks.pop(scope, None)
         return known or self._fallback(caller, scope)
 
-    def mark_stale(self, tenant_id: str) -> None:
-        """Let the next list or refused call read the tenant's modules again."""
-        entry = self._entries.get(tenant_id)
+    def mark_stale(self, scope: str) -> None:
+        """Let the next list or refused call read the modules of a scope again."""
+        entry = self._entries.get(scope)
         if entry is not None:
             entry.is_stale = True
 
-    def drop(self, tenant_id: str) -> None:
-        """Forget the tenant's modules at once: they have just been changed."""
-        self._entries.pop(tenant_id, None)
+    def drop(self, scope: str) -> None:
+        """Forget the modules of a scope (`scope_of`) at once: they have just been changed."""
+        self._entries.pop(scope, None)
+
+    def drop_all(self) -> None:
+        """Forget everything: a partner's change concerns tenants that nobody here can name."""
+        self._entries.clear()
 
     def _read_just_now(self, scope: str) -> bool:
         entry = self._entries.get(scope)
-        if entry is None or entry.state is None:
-            return False
-        return self._monotonic() - entry.tried_at < _REREAD_SECONDS
+        return entry is not None and self._monotonic() - entry.tried_at < _REREAD_SECONDS
 
     async def _read(self, context: RequestContext, scope: str) -> ModuleState | None:
-        now = self._monotonic()
-        entry = self._entries.get(scope)
-        if entry is not None:
-            entry.tried_at = now
+        """Ask with the caller's bearer, on 403 with the service token; None without an answer."""
+        caller = context.caller
         trace = Trace(context.request_id, context.traceparent)
-        if self._denied.get(context.caller.key, 0.0) > now:
-            return await self._read_by_service(context, scope, trace)
-        try:
-            return self._store(scope, await self._ask(context.bearer, trace), "platform")
-        except PlatformFailure as error:
-            if error.status != 403:
+        if not self._is_denied(caller.key):
+            try:
+                return self._store(scope, await self._ask(context.bearer, trace), "platform")
+            except AuthenticationLost:
+                self._verifier.forget(caller.key)
                 return None
-        except ToolError:
-            return None
-        if len(self._denied) >= _ENTRIES:
-            self._denied.clear()
-        self._denied[context.caller.key] = now + _DENIED_SECONDS
+            except ToolError as error:
+                if not isinstance(error, PlatformFailure) or error.status != 403:
+                    self._tried(scope, error)
+                    return None
+            self._deny(caller.key, _DENIED_SECONDS)
         return await self._read_by_service(context, scope, trace)
+
+    def _tried(self, scope: str, error: ToolError) -> None:
+        """Note a reading without an answer; a rate limit concerns one bearer, not the scope."""
+        if error.code != "RATE_LIMITED":
+            entry = self._entries.get(scope) or self._remember(scope, None)
+            entry.tried_at = self._monotonic()
 
     async def _read_by_service(
         self, context: RequestContext, scope: str, trace: Trace
     ) -> ModuleState | None:
         token = self._policy.service_token
-        if token is None or not context.caller.tenant_id:
+        key = scope.encode()
+        if token is None or not context.caller.tenant_id or self._is_denied(key):
             return None
         try:
             service = await self._verifier.verify(token.reveal(), trace)
-            if service.tenant_id != context.caller.tenant_id:
-                return None
-            return self._store(scope, await self._ask(token, trace), "service_token")
-        except GatewayError:
-            return None
+            if service.tenant_id == context.caller.tenant_id:
+                return self._store(scope, await self._ask(token, trace), "service_token")
+        except GatewayError as error:
+            _log.warning("service token of no use", code=error.code)
+        self._deny(key, _REREAD_SECONDS)
+        return None
+
+    def _is_denied(self, key: bytes) -> bool:
+        return self._denied.get(key, 0.0) > self._monotonic()
+
+    def _deny(self, key: bytes, seconds: float) -> None:
+        if len(self._denied) >= _ENTRIES:
+            self._denied.clear()
+        self._denied[key] = self._monotonic() + seconds
 
     async def _ask(self, bearer: Secret, trace: Trace) -> list[ModuleRow]:
         answer = await self._platform.request(_MODULES, bearer, trace)
@@ -170,17 +195,20 @@ class ModuleDirectory:
         active = frozenset(row.module_id for row in rows if row.status == "active")
         is_off = any(row.module_id == SELF and row.status != "active" for row in rows)
         cached = ModuleState(ModuleView(active, "tenant_cache", is_off), tuple(rows))
+        self._remember(scope, cached)
+        return msgspec.structs.replace(cached, view=ModuleView(active, source, is_off))
+
+    def _remember(self, scope: str, state: ModuleState | None) -> _Entry:
         if len(self._entries) >= _ENTRIES:
             self._entries.clear()
-        self._entries[scope] = _Entry(cached, self._monotonic())
-        return msgspec.structs.replace(cached, view=ModuleView(active, source, is_off))
+        entry = self._entries[scope] = _Entry(state, self._monotonic())
+        return entry
 
     def _fallback(self, caller: Caller, scope: str) -> ModuleState:
         """Last known set, then the operator's setting, then the caller's own permissions."""
         entry = self._entries.get(scope)
         if entry is not None and entry.state is not None:
-            denied = self._denied.get(caller.key, 0.0) > self._monotonic()
-            limit = CALL_SECONDS if denied else _OUTAGE_SECONDS
+            limit = CALL_SECONDS if self._is_denied(caller.key) else _OUTAGE_SECONDS
             if self._monotonic() - entry.read_at < limit:
                 return entry.state
         if self._policy.assume_enabled:
@@ -190,5 +218,6 @@ class ModuleDirectory:
         return ModuleState(ModuleView(named, "permissions"))
 
 
-def _scope(caller: Caller) -> str:
+def scope_of(caller: Caller) -> str:
+    """Return whose modules count: the tenant's, or the user's own without a tenant."""
     return caller.tenant_id or f"user:{caller.user_id}"

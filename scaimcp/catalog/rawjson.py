@@ -5,8 +5,8 @@ Numbers keep every digit the platform sent. Spec: core-tools 6.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -14,10 +14,11 @@ import msgspec
 NULL = b"null"
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_exact = msgspec.json.Decoder(float_hook=Decimal).decode
-_encode_exact = msgspec.json.Encoder(decimal_format="number").encode
 encode = msgspec.json.Encoder().encode
 _decode_any = msgspec.json.Decoder().decode
+# A run of \uXXXX, so that both halves of a pair are seen together, or any other escape: stepping
+# over that one keeps an escaped backslash from being taken for the start of \uXXXX.
+_ESCAPES = re.compile(rb"(?:\\u[0-9a-fA-F]{4})+|\\[^u]")
 
 
 def compact(raw: bytes) -> bytes:
@@ -25,10 +26,19 @@ def compact(raw: bytes) -> bytes:
 
     Raises:
         msgspec.DecodeError: `raw` is no JSON.
+        UnicodeDecodeError: `raw` is no UTF-8.
     """
-    if b"\\u" in raw:
-        return _encode_exact(_decode_exact(raw))
-    return msgspec.json.format(raw, indent=-1)
+    text = msgspec.json.format(raw, indent=-1)
+    if not text.isascii():
+        text.decode()
+    return _ESCAPES.sub(_unescape, text) if b"\\u" in text else text
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    escapes = found[0]
+    if not escapes.startswith(b"\\u"):
+        return escapes
+    return encode(_decode_any(b'"' + escapes + b'"'))[1:-1]
 
 
 def members(raw: bytes) -> dict[str, bytes]:

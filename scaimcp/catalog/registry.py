@@ -16,6 +16,8 @@ from scaimcp.types import ModuleView, Snapshot, Tool
 
 _META = "ai.scailabs.scaimcp/"
 _MAX_CHARS = "anthropic/maxResultSizeChars"
+# Origins whose tools stand behind the built-in ones.
+_FURTHER = frozenset({"entry_point", "manifest"})
 _BASE64_ARGUMENTS = ("audio_base64", "content_base64")
 
 
@@ -28,18 +30,27 @@ class Registry(msgspec.Struct, frozen=True):
     def extended(
         self, more: Iterable[ToolDefinition], dropped: dict[str, str] | None = None
     ) -> Registry:
-        """Return a registry with further modules' tools behind, ordered by module id and name."""
-        definitions = dict(self.definitions)
+        """Return a registry with further modules' tools behind, ordered by module id and name.
+
+        A name that is taken stays with its owner; the later tool is dropped with the reason.
+        """
+        further = {n: d for n, d in self.definitions.items() if d.origin in _FURTHER}
+        built_in = {n: d for n, d in self.definitions.items() if n not in further}
         reasons = {**self.dropped, **(dropped or {})}
-        for definition in sorted(more, key=lambda d: (d.module_id or "", d.name)):
-            if definition.name in definitions:
-                owner = definitions[definition.name].module_id or "the core catalogue"
-                reasons[f"{definition.module_id}/{definition.name}"] = (
-                    f"The name is already taken by {owner}."
-                )
+        for definition in sorted(more, key=_place):
+            taken = built_in.get(definition.name) or further.get(definition.name)
+            if taken is None:
+                further[definition.name] = definition
                 continue
-            definitions[definition.name] = definition
-        return Registry(definitions, reasons)
+            owner = taken.module_id or "the core catalogue"
+            label = f"{definition.module_id}/{definition.name}"
+            reasons[label] = f"The name is already taken by {owner}."
+        behind = sorted(further.values(), key=_place)
+        return Registry({**built_in, **{d.name: d for d in behind}}, reasons)
+
+
+def _place(definition: ToolDefinition) -> tuple[str, str]:
+    return definition.module_id or "", definition.name
 
 
 def build(definitions: Iterable[ToolDefinition], request_bytes: int) -> Registry:

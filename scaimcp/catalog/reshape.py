@@ -6,7 +6,7 @@ Spec: core-tools 6, scaigrid 5 and 6.
 from __future__ import annotations
 
 import base64
-import re
+import binascii
 from collections.abc import Callable
 from typing import Any
 
@@ -14,14 +14,18 @@ import msgspec
 
 from scaimcp.catalog import rawjson
 from scaimcp.catalog.capping import binary_too_large, cap_list, cap_members
-from scaimcp.catalog.definition import ToolDefinition
+from scaimcp.catalog.definition import PLACE, ToolDefinition
 from scaimcp.errors import PlatformFailure
 from scaimcp.scaigrid.client import PlatformAnswer
 from scaimcp.types import ToolResult
 
-_PLACE = re.compile(r"\{([a-z_]+)\}")
 _TRUE, _FALSE = b"true", b"false"
 _MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"))
+# Enough base64 for the longest magic number.
+_MAGIC_CHARS = 16
+_UNREADABLE = (
+    msgspec.DecodeError, UnicodeDecodeError, RecursionError, binascii.Error, LookupError, TypeError,
+)  # fmt: skip
 
 
 class Caps(msgspec.Struct, frozen=True):
@@ -63,7 +67,7 @@ def to_result(
     reply = Reply(definition, arguments, answer, caps)
     try:
         return SHAPERS[definition.result.kind](reply)
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, IndexError, TypeError):
+    except _UNREADABLE:
         raise PlatformFailure(
             "PLATFORM_BAD_RESPONSE", "The platform's answer has an unexpected form."
         ) from None
@@ -90,7 +94,7 @@ def _object(reply: Reply) -> ToolResult:
 
 def _without_data(reply: Reply) -> ToolResult:
     request = reply.definition.request
-    places = _PLACE.findall(request.path) if request is not None else []
+    places = PLACE.findall(request.path) if request is not None else []
     fields = {"id": reply.argument(places[-1])} if places else {}
     if request is not None and request.method == "DELETE":
         fields = {"deleted": _TRUE, **fields}
@@ -118,10 +122,13 @@ def _list(reply: Reply) -> ToolResult:
     has_more = more == _TRUE if more is not None else cursor is not None
     rest = [("has_more", _TRUE if has_more else _FALSE)]
     if cursor is not None and has_more:
-        rest.append(("next_cursor", cursor))
+        is_text = cursor.startswith(b'"')
+        rest.append(("next_cursor", cursor if is_text else rawjson.encode(cursor.decode())))
     if total is not None:
         rest.append(("total_count", total))
-    return ToolResult(cap_list(rawjson.elements(rows), rest, reply.caps.chars))
+    has_limit = "limit" in reply.definition.input_schema["properties"]
+    text = cap_list(rawjson.elements(rows), rest, reply.caps.chars, has_limit=has_limit)
+    return ToolResult(text)
 
 
 def _encoded(part: dict[str, Any]) -> dict[str, bytes]:
@@ -170,8 +177,9 @@ def _content(raw: bytes | None) -> bytes:
 
 def _message(reply: Reply) -> ToolResult:
     fields = rawjson.members(rawjson.compact(reply.answer.data))
-    message = rawjson.members(fields.pop("message", b"{}"))
-    fields["message_id"] = message.get("id", b'""')
+    message = rawjson.members(fields["message"]) if "message" in fields else fields
+    if "id" in message:
+        fields["message_id"] = message["id"]
     fields["content"] = _content(message.get("content"))
     for name in ("session_id", "room_id"):
         if name in reply.names:
@@ -204,20 +212,21 @@ def _images(reply: Reply) -> ToolResult:
     blocks: list[bytes] = []
     size = 0
     for index, row in enumerate(rawjson.elements(fields["data"])):
-        entry: dict[str, Any] = rawjson.value(row)
-        image: dict[str, Any] = {"index": index}
-        encoded = entry.get("b64_json")
+        entry = rawjson.members(row)
+        image = {"index": rawjson.encode(index)}
+        encoded = rawjson.value(entry.get("b64_json"))
         if isinstance(encoded, str):
-            content = base64.b64decode(encoded)
-            size += len(content)
-            mime = next((m for magic, m in _MAGIC if content.startswith(magic)), "image/png")
-            image |= {"mime_type": mime, "size_bytes": len(content)}
+            start = base64.b64decode(encoded[:_MAGIC_CHARS])
+            mime = next((m for magic, m in _MAGIC if start.startswith(magic)), "image/png")
+            length = _decoded_size(encoded)
+            size += length
+            image |= {"mime_type": rawjson.encode(mime), "size_bytes": rawjson.encode(length)}
             blocks.append(rawjson.encode({"type": "image", "data": encoded, "mimeType": mime}))
         elif "url" in entry:
             image["url"] = entry["url"]
-        if entry.get("revised_prompt") is not None:
+        if "revised_prompt" in entry:
             image["revised_prompt"] = entry["revised_prompt"]
-        images.append(rawjson.encode(image))
+        images.append(rawjson.to_object(image.items()))
     _check_binary(reply, size)
     kept = {"model": reply.argument("model"), "images": rawjson.to_array(images)}
     return _finish(reply, kept, tuple(blocks))
@@ -243,7 +252,7 @@ def _audio_json(reply: Reply) -> ToolResult:
 
 
 def _sound(reply: Reply, fields: dict[str, bytes], encoded: str, mime: str) -> ToolResult:
-    size = len(encoded.rstrip("=")) * 3 // 4
+    size = _decoded_size(encoded)
     _check_binary(reply, size)
     fields |= {"mime_type": rawjson.encode(mime), "size_bytes": rawjson.encode(size)}
     if reply.arguments.get("return_as") == "base64":
@@ -251,6 +260,10 @@ def _sound(reply: Reply, fields: dict[str, bytes], encoded: str, mime: str) -> T
         return ToolResult(rawjson.to_object(rawjson.ordered(fields, reply.names)))
     block = rawjson.encode({"type": "audio", "data": encoded, "mimeType": mime})
     return _finish(reply, fields, (block,))
+
+
+def _decoded_size(encoded: str) -> int:
+    return len(encoded.rstrip("=")) * 3 // 4
 
 
 def _check_binary(reply: Reply, size: int) -> None:
@@ -269,10 +282,13 @@ def _export(reply: Reply) -> ToolResult:
 
 
 def _manifest_text(reply: Reply) -> ToolResult:
-    """A module's text: ``data`` as one string."""
-    content = rawjson.value(reply.answer.data)
-    text = content if isinstance(content, str) else reply.answer.data.decode()
-    return _finish(reply, {"content": rawjson.encode(text)})
+    """A module's text: ``data`` as one string, or as JSON where it is none."""
+    data = rawjson.compact(reply.answer.data)
+    return _finish(reply, {"content": data if data.startswith(b'"') else _as_text(data)})
+
+
+def _as_text(data: bytes) -> bytes:
+    return rawjson.encode(data.decode())
 
 
 SHAPERS: dict[str, Callable[[Reply], ToolResult]] = {

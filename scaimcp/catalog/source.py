@@ -19,10 +19,10 @@ from scaimcp.catalog.arguments import ArgumentCheck, compile_arguments
 from scaimcp.catalog.contributed import Contribution
 from scaimcp.catalog.definition import ToolDefinition
 from scaimcp.catalog.manifests import Manifests
-from scaimcp.catalog.modules import LIST_SECONDS, ModuleDirectory, ModuleState
+from scaimcp.catalog.modules import LIST_SECONDS, ModuleDirectory, ModuleState, scope_of
 from scaimcp.catalog.registry import Registry, snapshot
 from scaimcp.catalog.reshape import Caps, to_result
-from scaimcp.catalog.translate import TranslationFault, path_faults, to_request
+from scaimcp.catalog.translate import TranslationFault, path_faults, stand_in, to_request
 from scaimcp.errors import PlatformFailure, ProtocolError, ToolError
 from scaimcp.scaigrid.client import PlatformClient, Trace
 from scaimcp.scaigrid.envelope import AuthenticationLost
@@ -32,11 +32,16 @@ _UNSUPPORTED_SECONDS = 600.0
 _SNAPSHOTS = 512
 _CHECKS = 4096
 _MODULE_SWITCHES = frozenset({"modules_enable", "modules_disable"})
+# Body field → argument, by kind of body.
+_WIRE_NAMES = {"batch": {"input_file_base64": "requests"}, "persona": {"model": "persona_slug"}}
 _decode_arguments = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class CatalogServices(msgspec.Struct, frozen=True):
-    """What the catalogue works with. ``changed`` is told of a tenant whose modules changed."""
+    """What the catalogue works with.
+
+    ``changed`` is told whose modules changed: a tenant's id, or the scope of a user without one.
+    """
 
     platform: PlatformClient
     verifier: Verifier
@@ -86,7 +91,7 @@ class CatalogSource:
 
     def mark_stale(self, context: RequestContext) -> None:
         """A client connects anew: the next list reads the module states again."""
-        self._services.modules.mark_stale(context.caller.tenant_id)
+        self._services.modules.mark_stale(scope_of(context.caller))
 
     def _built(self, state: ModuleState, contributions: tuple[Contribution, ...]) -> Snapshot:
         key = (state.view, tuple(contribution.serial for contribution in contributions))
@@ -126,7 +131,7 @@ class CatalogSource:
         except TranslationFault as faults:
             raise invalid_arguments(faults.faults) from None
         except PlatformFailure as failure:
-            raise self._translated(definition, failure, context) from None
+            raise self._translated(definition, checked, failure, context) from None
 
     def _checked(self, definition: ToolDefinition, arguments: bytes) -> dict[str, Any]:
         known = self._checks.get(id(definition))
@@ -146,20 +151,28 @@ class CatalogSource:
     ) -> ToolResult:
         services = self._services
         if definition.name == "me_get":
-            return specials.me_result(await specials.fresh_caller(services.verifier, context))
+            caller = await specials.fresh_caller(services.verifier, context)
+            return specials.me_result(caller, self._caps)
         if definition.name == "modules_list":
             return await self._modules_list(definition, arguments, context)
+        sent = arguments
         if definition.resolves_model:
             model = await specials.model_id(services.platform, arguments["model_id"], context)
-            arguments = {**arguments, "model_id": model}
-        request = to_request(definition, arguments, context.caller.tenant_slug)
+            sent = {**arguments, "model_id": model}
+        request = to_request(definition, sent, context.caller.tenant_slug)
         trace = Trace(context.request_id, context.traceparent, context.client_ip)
         answer = await services.platform.request(request, context.bearer, trace)
         if definition.name in _MODULE_SWITCHES:
-            tenant_id = arguments.get("tenant_id") or context.caller.tenant_id
-            services.modules.drop(tenant_id)
-            await services.changed(context, tenant_id)
+            await self._switched(arguments, context)
         return to_result(definition, arguments, answer, self._caps)
+
+    async def _switched(self, arguments: dict[str, Any], context: RequestContext) -> None:
+        """A module was switched: what is known of the modules it concerns does not count."""
+        scope = arguments.get("tenant_id") or scope_of(context.caller)
+        if arguments.get("scope") == "partner":
+            self._services.modules.drop_all()
+        self._services.modules.drop(scope)
+        await self._services.changed(context, scope)
 
     async def _modules_list(
         self, definition: ToolDefinition, arguments: dict[str, Any], context: RequestContext
@@ -179,7 +192,11 @@ class CatalogSource:
         return specials.modules_result(state, arguments.get("status"), self._caps)
 
     def _translated(
-        self, definition: ToolDefinition, failure: PlatformFailure, context: RequestContext
+        self,
+        definition: ToolDefinition,
+        arguments: dict[str, Any],
+        failure: PlatformFailure,
+        context: RequestContext,
     ) -> ToolError:
         """Return the failure as the caller gets it; codes pass unchanged but for two."""
         services = self._services
@@ -192,13 +209,14 @@ class CatalogSource:
                 "PERMISSION_DENIED", f"The platform refused {definition.name}: {permission}."
             )
         elif failure.code == "MODULE_NOT_ENABLED":
-            services.modules.drop(context.caller.tenant_id)
+            services.modules.drop(scope_of(context.caller))
         elif failure.code == "NOT_SUPPORTED":
             self._unsupported[_template(definition)] = self._monotonic() + _UNSUPPORTED_SECONDS
         elif failure.code == "VALIDATION_ERROR":
-            names = _argument_names(definition)
+            rename = _renaming(definition, arguments)
             failure.details = tuple(
-                {**d, "field": _renamed(str(d.get("field", "")), names)} for d in failure.details
+                {**detail, "field": rename(detail["field"])} if "field" in detail else detail
+                for detail in failure.details
             )
         return failure
 
@@ -230,21 +248,22 @@ def _template(definition: ToolDefinition) -> str:
     return f"{request.method} {request.path}" if request is not None else ""
 
 
-def _argument_names(definition: ToolDefinition) -> dict[str, str]:
-    """Return wire name → argument name, where they differ."""
+def _renaming(definition: ToolDefinition, arguments: dict[str, Any]) -> Callable[[str], str]:
+    """Return how the platform's field names become those of the caller's arguments."""
     request = definition.request
     if request is None:
-        return {}
-    names = {field: argument for argument, field in request.files}
+        return str
+    if request.body == "config":
+        return lambda field: f"config.{field}"
+    names = dict(_WIRE_NAMES.get(request.body, {}))
+    for argument, field in request.files:
+        is_given = argument in arguments
+        names[field] = argument if is_given else stand_in(definition, argument) or argument
     if request.page is not None:
-        names |= {request.page[0]: "limit", request.page[1]: "cursor"}
-    names |= {"batch": {"input_file_base64": "requests"}, "persona": {"model": "persona_slug"}}.get(
-        request.body, {}
-    )
-    return names
+        names |= dict(zip(request.page, ("limit", "cursor"), strict=True))
 
+    def rename(field: str) -> str:
+        first = re.split(r"\W", field, maxsplit=1)[0]
+        return names.get(first, first) + field[len(first) :]
 
-def _renamed(field: str, names: dict[str, str]) -> str:
-    head = re.match(r"[A-Za-z0-9_]*", field)
-    first = head[0] if head else ""
-    return names.get(first, first) + field[len(first) :]
+    return rename

@@ -5,17 +5,18 @@ Spec: core-tools 5 ("Model by slug") and 6 (`me_get`, `modules_list`), scaigrid 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from scaimcp.auth.verifier import Verifier
 from scaimcp.catalog import rawjson
-from scaimcp.catalog.capping import cap_list
+from scaimcp.catalog.capping import cap_list, cap_members
 from scaimcp.catalog.definition import ToolDefinition
 from scaimcp.catalog.modules import ModuleState
 from scaimcp.catalog.reshape import Caps, to_result
 from scaimcp.catalog.translate import escape
+from scaimcp.errors import PlatformFailure
 from scaimcp.scaigrid.client import PlatformAnswer, PlatformClient, PlatformRequest, Trace
 from scaimcp.types import Caller, RequestContext, ToolResult
 
@@ -33,6 +34,10 @@ _ME_FIELDS = (
 )
 
 
+class _Model(msgspec.Struct):
+    id: Annotated[str, msgspec.Meta(pattern=r"^(?!\.{1,2}$)[A-Za-z0-9._:-]{1,128}$")]
+
+
 async def fresh_caller(verifier: Verifier, context: RequestContext) -> Caller:
     """Return the identity, asked anew unless it was confirmed within the last five seconds.
 
@@ -43,11 +48,11 @@ async def fresh_caller(verifier: Verifier, context: RequestContext) -> Caller:
     return await verifier.verify(context.bearer.reveal(), trace, max_age=ME_SECONDS)
 
 
-def me_result(caller: Caller) -> ToolResult:
+def me_result(caller: Caller, caps: Caps) -> ToolResult:
     """Return ``me_get``: the platform's own words and where the permissions came from."""
     fields = rawjson.members(rawjson.compact(bytes(caller.profile)))
     fields["permissions_source"] = rawjson.encode(caller.grants.source)
-    return ToolResult(rawjson.to_object(rawjson.ordered(fields, _ME_FIELDS)))
+    return ToolResult(cap_members(rawjson.ordered(fields, _ME_FIELDS), caps.chars, (), False))
 
 
 def modules_result(state: ModuleState, status: str | None, caps: Caps) -> ToolResult:
@@ -83,7 +88,7 @@ def filtered_modules(
 
 def _module_page(rows: list[bytes], source: str, caps: Caps) -> ToolResult:
     rest = [("has_more", b"false"), ("modules_source", rawjson.encode(source))]
-    return ToolResult(cap_list(rows, rest, caps.chars))
+    return ToolResult(cap_list(rows, rest, caps.chars, has_limit=False))
 
 
 async def model_id(platform: PlatformClient, model: str, context: RequestContext) -> str:
@@ -97,5 +102,9 @@ async def model_id(platform: PlatformClient, model: str, context: RequestContext
     request = PlatformRequest("GET", f"/v1/models/{escape(model)}")
     trace = Trace(context.request_id, context.traceparent, context.client_ip)
     answer = await platform.request(request, context.bearer, trace)
-    found = rawjson.value(rawjson.members(answer.data).get("id"))
-    return str(found)
+    try:
+        return msgspec.json.decode(answer.data, type=_Model).id
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise PlatformFailure(
+            "PLATFORM_BAD_RESPONSE", "The platform's answer about the model has no id."
+        ) from None

@@ -10,18 +10,18 @@ from urllib.parse import quote
 
 import msgspec
 
-from scaimcp.catalog.definition import RestRequest, ToolDefinition
+from scaimcp.catalog.definition import PLACE, RestRequest, ToolDefinition
 from scaimcp.scaigrid.client import FilePart, PlatformRequest
 
 AUDIO_BYTES = 25_000_000
 DOCUMENT_BYTES = 10_000_000
 _EXEC_MARGIN_SECONDS = 15
-_PLACE = re.compile(r"\{([a-z_]+)\}")
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_HTTPS = re.compile(r"https://[^\s/]+", re.IGNORECASE)
-# Arguments about the form of the result; the platform does not know them.
-_GATEWAY_ARGUMENTS = frozenset({"return_as"})
+_HTTPS = re.compile(r"https://[^\s/?#]\S*\Z", re.IGNORECASE)
+_SLASHES = re.compile(r"[/\\]")
+# Says how speech is returned; the platform does not know it.
+_RESULT_FORM = "return_as"
 _EXTENSIONS = {
     "audio/mpeg": "mp3",
     "audio/wav": "wav",
@@ -53,15 +53,20 @@ def fault(field: str, message: str) -> Fault:
 
 
 def path_faults(definition: ToolDefinition, arguments: dict[str, Any]) -> list[Fault]:
-    """Refuse path arguments that no identifier of the platform can be."""
+    """Refuse path arguments that no identifier of the platform can be.
+
+    A slug may hold ``/``, sent as ``%2F``; its parts are looked at one by one, for a server on
+    the way that decodes too early.
+    """
     if definition.request is None:
         return []
     faults: list[Fault] = []
-    for name in _PLACE.findall(definition.request.path):
+    for name in PLACE.findall(definition.request.path):
         value = arguments.get(name)
         if not isinstance(value, str):
             continue
-        if value in ("", ".", "..") or _CONTROL.search(value):
+        parts = _SLASHES.split(value)
+        if not {"", ".", ".."}.isdisjoint(parts) or _CONTROL.search(value):
             faults.append(fault(name, "is not an identifier"))
         elif name in definition.id_arguments and not _ID.match(value):
             faults.append(fault(name, "may hold only letters, digits and . _ : -"))
@@ -90,8 +95,10 @@ def to_request(
     rest = definition.request
     if rest is None:
         raise ValueError(f"{definition.name} has no request")
-    left = {name: value for name, value in arguments.items() if name not in _GATEWAY_ARGUMENTS}
-    path = _PLACE.sub(lambda place: escape(str(left.pop(place[1]))), rest.path)
+    left = dict(arguments)
+    if definition.result.kind in ("audio", "audio_json"):
+        left.pop(_RESULT_FORM, None)
+    path = PLACE.sub(lambda place: escape(_scalar(left.pop(place[1]))), rest.path)
     query = _query(rest, left)
     timeout = rest.timeout_seconds
     if definition.name == "bunker_exec":
@@ -112,12 +119,8 @@ def to_request(
 
 def _query(rest: RestRequest, left: dict[str, Any]) -> str:
     """Move the query's arguments out of `left` and encode them."""
-    if rest.query is not None:
-        names = [name for name in rest.query if name in left]
-    elif rest.method in ("GET", "DELETE"):
-        names = list(left)
-    else:
-        return ""
+    takes_all = rest.method in ("GET", "DELETE")
+    names = list(left) if takes_all else [name for name in rest.query if name in left]
     pairs: list[str] = []
     for name in names:
         value = left.pop(name)
@@ -145,11 +148,14 @@ def _body(
     definition: ToolDefinition, rest: RestRequest, left: dict[str, Any], tenant_slug: str
 ) -> tuple[bytes | None, tuple[FilePart, ...]]:
     match rest.body:
-        case "multipart" | "form":
+        case "multipart":
             return None, _parts(definition, rest, left)
         case "chat":
             left = _chat(left)
         case "persona":
+            if not tenant_slug:
+                message = "belongs to a tenant, and the platform names none for this caller"
+                raise TranslationFault(fault("persona_slug", message))
             model = f"tenant/{tenant_slug}/{left.pop('persona_slug')}"
             left = {"model": model, **left, "stream": False}
         case "batch":
@@ -165,9 +171,8 @@ def _body(
 
 def _chat(left: dict[str, Any]) -> dict[str, Any]:
     faults: list[Fault] = []
-    messages = left.get("messages")
-    if isinstance(messages, list):
-        left["messages"] = [_message(m, i, faults) for i, m in enumerate(messages)]
+    if "messages" in left:
+        left["messages"] = [_message(m, i, faults) for i, m in enumerate(left["messages"])]
     if faults:
         raise TranslationFault(*faults)
     left["stream"] = False
@@ -194,9 +199,10 @@ def _batch(left: dict[str, Any]) -> dict[str, Any]:
         return left
     seen: set[str] = set()
     lines: list[bytes] = []
+    faults: list[Fault] = []
     for index, entry in enumerate(requests):
         if entry["custom_id"] in seen:
-            raise TranslationFault(fault(f"requests[{index}].custom_id", "is used more than once"))
+            faults.append(fault(f"requests[{index}].custom_id", "is used more than once"))
         seen.add(entry["custom_id"])
         line = {
             "custom_id": entry["custom_id"],
@@ -205,25 +211,26 @@ def _batch(left: dict[str, Any]) -> dict[str, Any]:
             "body": entry["body"],
         }
         lines.append(msgspec.json.encode(line))
+    if faults:
+        raise TranslationFault(*faults)
     content = b"\n".join(lines) + b"\n"
-    if len(content) >= DOCUMENT_BYTES:
-        raise TranslationFault(fault("requests", "is larger than 10,000,000 bytes as a file"))
     return {"input_file_base64": base64.b64encode(content).decode(), **left}
 
 
 def _parts(
     definition: ToolDefinition, rest: RestRequest, left: dict[str, Any]
 ) -> tuple[FilePart, ...]:
-    files = dict(rest.files)
-    mime = left.pop("mime_type", None) or "application/octet-stream"
-    if not _MIME.match(mime):
-        raise TranslationFault(fault("mime_type", "is not a media type such as text/plain"))
     parts: list[FilePart] = []
-    limit = AUDIO_BYTES if "audio_base64" in files else DOCUMENT_BYTES
-    for argument, field in files.items():
-        content = _file_content(argument, left, limit)
-        name = f"file.{_EXTENSIONS.get(mime.lower(), 'bin')}"
-        parts.append(FilePart(field, content, filename=name, content_type=mime))
+    mime = "application/octet-stream"
+    if rest.files:
+        mime = str(left.pop("mime_type", mime))
+        if not _MIME.match(mime):
+            raise TranslationFault(fault("mime_type", "is not a media type such as text/plain"))
+    name = f"file.{_EXTENSIONS.get(mime.lower(), 'bin')}"
+    for argument, field in rest.files:
+        content = _file_content(definition, argument, left)
+        if content is not None:
+            parts.append(FilePart(field, content, filename=name, content_type=mime))
     for name, value in left.items():
         if isinstance(value, list):
             parts += [FilePart(f"{name}[]", _scalar(item).encode()) for item in value]
@@ -232,16 +239,25 @@ def _parts(
     return tuple(parts)
 
 
-def _file_content(argument: str, left: dict[str, Any], limit: int) -> bytes:
-    """Take the file out of `left`: base64, or the plain ``text`` that stands in for it."""
-    if argument not in left:
-        content = str(left.pop("text", "")).encode()
-        argument = "text"
-    else:
+def _file_content(definition: ToolDefinition, argument: str, left: dict[str, Any]) -> bytes | None:
+    """Take a file out of `left`: base64, or the plain text that a rule lets stand in for it."""
+    if argument in left:
         content = decode_base64(argument, left.pop(argument))
+    else:
+        given = stand_in(definition, argument)
+        if given is None:
+            return None
+        argument, content = given, left.pop(given).encode()
+    limit = AUDIO_BYTES if argument == "audio_base64" else DOCUMENT_BYTES
     if len(content) > limit:
         raise TranslationFault(fault(argument, f"is larger than {limit:,} bytes"))
     return content
+
+
+def stand_in(definition: ToolDefinition, argument: str) -> str | None:
+    """Return the argument that is given where the file `argument` is not, None without one."""
+    pairs = (rule.arguments for rule in definition.rules if argument in rule.arguments)
+    return next((name for names in pairs for name in names if name != argument), None)
 
 
 def decode_base64(argument: str, text: str) -> bytes:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import socket
 
-from scaimcp.app import create_app
-from scaimcp.serving.engines import choose, run
-from scaimcp.serving.sockets import adopt, describe, open_sockets
+from scaimcp.serving.engines import Listeners, choose, run
+from scaimcp.serving.sockets import adopt, describe, listening
+from scaimcp.serving.stage import tls_context
 from scaimcp.serving.workers import run_workers
 from scaimcp.settings import load, require
 from scaimcp.telemetry.logs import configure_logs, get_logger
@@ -15,10 +16,11 @@ _log = get_logger("scaimcp.serve")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options; those of worker processes stay hidden."""
+    """Add the options, which only worker processes get."""
     parser.add_argument("--sockets", help=argparse.SUPPRESS)
-    parser.add_argument("--metrics-sockets", help=argparse.SUPPRESS)
+    parser.add_argument("--metrics-sockets", default="", help=argparse.SUPPRESS)
     parser.add_argument("--metrics-folder", help=argparse.SUPPRESS)
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     parser.set_defaults(run=serve)
 
 
@@ -28,21 +30,22 @@ def serve(options: argparse.Namespace) -> int:
     configure_logs(settings.log_level, settings.log_format)
     require(settings, "public_url", "database_url", "redis_url", "state_keys")
     if options.sockets is not None:
-        listeners = adopt(map(int, options.sockets.split(",")))
-        own = options.metrics_sockets
-        metrics = adopt(map(int, own.split(","))) if own else []
-        run(create_app(settings, multiprocess_dir=options.metrics_folder), listeners, metrics)
+        adopted = Listeners(adopt(options.sockets), adopt(options.metrics_sockets))
+        parent = socket.socket(fileno=options.parent)
+        run(settings, adopted, metrics_folder=options.metrics_folder, parent=parent)
         return 0
-    listeners = open_sockets(settings.server_bind)
-    metrics = open_sockets([settings.metrics_bind] if settings.metrics_bind else [])
-    scheme = "https" if settings.server_tls_cert_file else "http"
-    _log.info(
-        "listening",
-        engine=choose(settings),
-        addresses=[describe(listener, scheme) for listener in listeners],
-        workers=settings.server_workers,
-    )
-    if settings.server_workers > 1:
-        return run_workers(settings, listeners, metrics)
-    run(create_app(settings), listeners, metrics)
+    # A certificate that cannot be read is told before anything starts.
+    scheme = "http" if tls_context(settings) is None else "https"
+    own = [settings.metrics_bind] if settings.metrics_bind else []
+    with listening(settings.server_bind) as main, listening(own) as metrics:
+        _log.info(
+            "listening",
+            engine=choose(settings),
+            addresses=[describe(listener, scheme) for listener in main],
+            metrics=[describe(listener, "http") for listener in metrics],
+            workers=settings.server_workers,
+        )
+        if settings.server_workers > 1:
+            return run_workers(settings, Listeners(main, metrics))
+        run(settings, Listeners(main, metrics))
     return 0

@@ -38,7 +38,7 @@ class Explainer:
         is_callable = is_listed = False
         found = _find(name, snapshots, self._gateway.sources)
         if found is None:
-            checks.append(_missing(name, snapshots))
+            checks += _missing(name, snapshots)
         else:
             tool, snapshot, source = found
             checks += _checks(tool, snapshot, context)
@@ -101,14 +101,21 @@ def _find(
     return None
 
 
-def _missing(name: str, snapshots: list[Snapshot]) -> dict[str, Any]:
-    """Tell an unknown name from one that a rule kept out of the catalogue."""
+def _missing(name: str, snapshots: list[Snapshot]) -> _Checks:
+    """Tell an unknown name from one that a rule kept out of the catalogue.
+
+    A reason stands under ``module/name``, or ``module/prefix_*`` for all tools of a module.
+    """
     for snapshot in snapshots:
         for label, reason in snapshot.dropped.items():
             module_id, _, dropped = label.partition("/")
-            if dropped == name or (not dropped and name.startswith(f"{module_id}_")):
-                return _failed("loaded", reason, f"Ask the author of {module_id} to mend it.")
-    return _failed("exists", "There is no tool of this name.", "Check the spelling.")
+            stem = dropped.removesuffix("*")
+            if dropped == name or (stem != dropped and name.startswith(stem)):
+                return [
+                    _passed("exists", f"The module {module_id} is to bring it."),
+                    _failed("loaded", reason, f"Ask the author of {module_id} to mend it."),
+                ]
+    return [_failed("exists", "There is no tool of this name.", "Check the spelling.")]
 
 
 def _checks(tool: Tool, snapshot: Snapshot, context: RequestContext) -> _Checks:
@@ -126,14 +133,15 @@ def _checks(tool: Tool, snapshot: Snapshot, context: RequestContext) -> _Checks:
 def _module(
     tool: Tool, snapshot: Snapshot, is_failed: bool, context: RequestContext
 ) -> dict[str, Any]:
-    tenant = context.caller.tenant_slug or context.caller.tenant_id or "this caller"
+    tenant = context.caller.tenant_slug or context.caller.tenant_id
+    whom = f"tenant {tenant}" if tenant else "this caller"
     if not is_failed:
         owner = tool.module_id or "The catalogue"
-        return _passed("module_enabled", f"{owner} is enabled for {tenant}.")
+        return _passed("module_enabled", f"{owner} is enabled for {whom}.")
     module = missing_module(tool, snapshot.modules)
     return _failed(
         "module_enabled",
-        f"{module} is not enabled for tenant {tenant}.",
+        f"{module} is not enabled for {whom}.",
         f"Ask someone with modules:manage to call modules_enable with module_id {module}.",
     )
 

@@ -97,6 +97,8 @@ class Gateway:
             self._callables[key] = known
             while len(self._callables) > _CALLABLES:
                 self._callables.popitem(last=False)
+        else:
+            self._callables.move_to_end(key)
         return known
 
     async def listed_tools(self, context: RequestContext, view: View) -> tuple[Tool, ...]:

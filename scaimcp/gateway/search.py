@@ -41,7 +41,7 @@ def _words_of(tool: Tool) -> dict[str, frozenset[str]]:
 
 
 def words(text: str) -> list[str]:
-    """Return lower-case words; underscores, dots and case changes divide."""
+    """Return lower-case words; all but letters and digits divides."""
     return _WORD.findall(text.lower().replace("_", " "))
 
 

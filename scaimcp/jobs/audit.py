@@ -9,16 +9,19 @@ BATCH = 5_000
 _MOST_BATCHES = 200
 
 
-async def prune_audit(database: Database, days: int) -> int:
+async def prune_audit(
+    database: Database, days: int, *, batch: int = BATCH, most_batches: int = _MOST_BATCHES
+) -> int:
     """Delete audit rows older than `days` in batches; return how many went.
 
-    Idempotent: it may run twice or stop half-way.
+    Idempotent: it may run twice or stop half-way. What is left after `most_batches` transactions
+    of `batch` rows goes in the next run.
     """
     total = 0
-    for _ in range(_MOST_BATCHES):
+    for _ in range(most_batches):
         async with database.transaction() as connection:
-            deleted = await store.prune(connection, days, BATCH)
+            deleted = await store.prune(connection, days, batch)
         total += deleted
-        if deleted < BATCH:
+        if deleted < batch:
             break
     return total

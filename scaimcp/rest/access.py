@@ -15,11 +15,18 @@ from scaimcp.types import RequestContext, Secret
 
 
 class Access:
-    """Checks REST requests."""
+    """Checks REST requests.
 
-    def __init__(self, verifier: Verifier, public_url: str) -> None:
+    Args:
+        proxies: tells the client's address, which then goes to the platform; None = it does not.
+    """
+
+    def __init__(
+        self, verifier: Verifier, public_url: str, proxies: admittance.Proxies | None = None
+    ) -> None:
         self._verifier = verifier
         self._metadata = metadata_url(public_url)
+        self._proxies = proxies
 
     async def context(self, request: Request) -> RequestContext:
         """Return who calls.
@@ -36,8 +43,16 @@ class Access:
         given = request.headers.get("traceparent")
         traceparent = admittance.given_traceparent(given.encode("latin-1") if given else None)
         request_id = id_of(request)
-        caller = await self._verifier.verify(token, Trace(request_id, traceparent))
-        return RequestContext(request_id, caller, Secret(token), traceparent)
+        client_ip = self._client_ip(request)
+        caller = await self._verifier.verify(token, Trace(request_id, traceparent, client_ip))
+        return RequestContext(request_id, caller, Secret(token), traceparent, client_ip)
+
+    def _client_ip(self, request: Request) -> str | None:
+        if self._proxies is None:
+            return None
+        peer = request.client.host if request.client is not None else None
+        forwarded = request.headers.get("x-forwarded-for", "").encode("latin-1")
+        return self._proxies.client_ip(peer, {b"x-forwarded-for": forwarded})
 
 
 def demand(context: RequestContext, permission: str) -> None:

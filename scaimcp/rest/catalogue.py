@@ -128,12 +128,11 @@ class CatalogueResource:
         entries = await self._entries(context, request.query_params.get("module_id"))
         digest = hashlib.sha256(msgspec.json.encode(entries)).hexdigest()[:32]
         etag = f'"{digest}"'
-        given = request.headers.get("if-none-match", "")
-        if etag in (tag.strip().removeprefix("W/") for tag in given.split(",")):
-            return Response(status_code=304, headers={"etag": etag})
+        headers = {"etag": etag, "cache-control": "private, no-cache"}
+        if _has(request.headers.get("if-none-match", ""), etag):
+            return Response(status_code=304, headers=headers)
         response = success(entries, id_of(request))
-        response.headers["etag"] = etag
-        response.headers["cache-control"] = "private, no-cache"
+        response.headers.update(headers)
         return response
 
     async def _entries(
@@ -150,7 +149,7 @@ class CatalogueResource:
         """Explain one tool, or count."""
         context = await self._access.context(request)
         try:
-            view = parse_view(request.url.query.encode("latin-1", "replace"))
+            view = parse_view(request.scope["query_string"])
         except UnknownOption as error:
             raise RequestRefused("VALIDATION_ERROR", str(error), http_status=422) from None
         name = request.query_params.get("tool")
@@ -164,6 +163,12 @@ class CatalogueResource:
                 details=({"field": "tool", "message": "must have 1 to 256 characters"},),
             )
         return success(await self._explainer.explain(context, name, view), id_of(request))
+
+
+def _has(condition: str, etag: str) -> bool:
+    """Tell whether ``If-None-Match`` names `etag`, compared weakly."""
+    tags = {tag.strip().removeprefix("W/") for tag in condition.split(",")}
+    return not tags.isdisjoint({etag, "*"})
 
 
 def _rank(tool: Tool) -> int:

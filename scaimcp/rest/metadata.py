@@ -6,6 +6,7 @@ Spec: scaigrid 2 (issuer), register (Routes).
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 
@@ -24,11 +25,11 @@ WELL_KNOWN = "/.well-known/oauth-protected-resource"
 _DISCOVER = PlatformRequest("GET", "/v1/scailink/auth/discover", timeout_seconds=5.0, is_raw=True)
 _KEEP_SECONDS = 600.0
 _RETRY_SECONDS = 10.0
+_ISSUER = re.compile(r"https?://[^\s?#]+\Z")
 _CORS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, OPTIONS",
     "access-control-allow-headers": "*",
-    "cache-control": "public, max-age=300",
 }
 _log = get_logger("scaimcp.metadata")
 
@@ -82,6 +83,7 @@ class MetadataResource:
                 ProtectedResource,
                 is_enveloped=False,
                 needs_bearer=False,
+                has_preflight=True,
             )
             for path, name in (
                 (WELL_KNOWN, "resourceMetadata"),
@@ -100,7 +102,9 @@ class MetadataResource:
             resource_name="ScaiMCP",
             authorization_servers=[issuer] if issuer else [],
         )
-        return plain(document, headers=_CORS)
+        # Without a server it is unfinished: nobody should keep it for long.
+        life = 300 if issuer else 10
+        return plain(document, headers={**_CORS, "cache-control": f"public, max-age={life}"})
 
     async def _discover(self, request_id: str) -> str | None:
         async with self._lock:
@@ -108,14 +112,24 @@ class MetadataResource:
                 return self._discovered
             try:
                 answer = await self._platform.request(_DISCOVER, None, Trace(request_id))
-                body = msgspec.json.decode(answer.body, type=_Enveloped)
-            except (ToolError, msgspec.DecodeError) as error:
+                found, reason = _issuer(answer.body), "no issuer in the platform's answer"
+            except ToolError as error:
+                found, reason = None, error.code
+            if found is None:
                 _log.warning(
-                    "authorization server unknown; metadata names none",
-                    reason=type(error).__name__,
+                    "authorization server not discovered", reason=reason, known=self._discovered
                 )
-                self._again_at = self._monotonic() + _RETRY_SECONDS
-                return self._discovered
-            self._discovered = (body.data.issuer if body.data else body.issuer) or None
-            self._again_at = self._monotonic() + _KEEP_SECONDS
+            self._discovered = found or self._discovered
+            seconds = _KEEP_SECONDS if found else _RETRY_SECONDS
+            self._again_at = self._monotonic() + seconds
             return self._discovered
+
+
+def _issuer(body: bytes) -> str | None:
+    """Return the issuer that a discovery document names, enveloped or bare."""
+    try:
+        document = msgspec.json.decode(body, type=_Enveloped)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    issuer = document.data.issuer if document.data else document.issuer
+    return issuer if _ISSUER.match(issuer) else None

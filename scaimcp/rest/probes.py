@@ -17,6 +17,7 @@ from scaimcp.rest.responses import plain
 from scaimcp.rest.routes import RestRoute
 from scaimcp.telemetry import metrics
 
+PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 _PART_SECONDS = 1.5
 
 

@@ -24,8 +24,10 @@ class Parameter(msgspec.Struct, frozen=True):
 class RestRoute(msgspec.Struct, frozen=True):
     """One operation.
 
-    ``data`` is the type of the answer's payload, or a tuple of alternatives; ``is_enveloped`` says whether it stands in
-    ``data``. ``errors`` are the statuses besides success that the operation documents.
+    ``data`` is the type of the answer's payload, or a tuple of alternatives; ``is_enveloped``
+    says whether it stands in ``data``. ``errors`` are the statuses besides success that the
+    operation documents. ``has_preflight``: browsers of any origin may ask, so the handler gets
+    OPTIONS too.
     """
 
     method: str
@@ -36,6 +38,7 @@ class RestRoute(msgspec.Struct, frozen=True):
     data: Any
     is_enveloped: bool = True
     needs_bearer: bool = True
+    has_preflight: bool = False
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[int, ...] = ()
     media_type: str = "application/json"

@@ -6,9 +6,12 @@ Spec: scaigrid 1, 5, 7, 8.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import math
 import random
 import time
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 
 import aiohttp
 import msgspec
@@ -54,7 +57,7 @@ class PlatformRequest(msgspec.Struct, frozen=True):
         body: JSON body, None for none.
         parts: multipart parts; then `body` is None.
         content_type: media type of `body`.
-        timeout_seconds: time for the whole answer.
+        timeout_seconds: time for the whole answer, the one repetition of a GET included.
         is_raw: the answer is bytes without envelope (exports, speech).
     """
 
@@ -94,12 +97,19 @@ class PlatformClient:
     """Sends requests to the platform with the caller's own bearer, byte for byte."""
 
     def __init__(
-        self, http: aiohttp.ClientSession, base_url: str, *, forward_client_ip: bool = False
+        self,
+        http: aiohttp.ClientSession,
+        base_url: str,
+        *,
+        forward_client_ip: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._http = http
         self._base = base_url.rstrip("/")
         self._forward_client_ip = forward_client_ip
-        self._backoff: dict[Secret, float] = {}
+        self._monotonic = monotonic
+        # By SHA-256 of the bearer: the bearer itself is kept nowhere.
+        self._backoff: OrderedDict[bytes, float] = OrderedDict()
 
     async def request(
         self, request: PlatformRequest, bearer: Secret | None, trace: Trace
@@ -116,9 +126,11 @@ class PlatformClient:
         if bearer is not None and self._backoff:
             self._refuse_during_backoff(bearer)
         started = time.perf_counter()
-        outcome = "ok"
+        outcome = "cancelled"
         try:
-            return await self._with_retry(request, self._headers(request, bearer, trace))
+            answer = await self._with_retry(request, self._headers(request, bearer, trace))
+            outcome = "ok"
+            return answer
         except ToolError as error:
             outcome = _outcome(error)
             if error.code == "RATE_LIMITED" and bearer is not None:
@@ -151,12 +163,16 @@ class PlatformClient:
         self, request: PlatformRequest, headers: Mapping[str, str]
     ) -> PlatformAnswer:
         try:
-            return await self._once(request, headers)
-        except PlatformFailure as error:
-            if request.method != "GET" or not _may_repeat(error):
-                raise
-        await asyncio.sleep(random.uniform(0.1, 0.3))  # noqa: S311 - jitter, not a secret
-        return await self._once(request, headers)
+            async with asyncio.timeout(request.timeout_seconds):
+                try:
+                    return await self._once(request, headers)
+                except PlatformFailure as error:
+                    if request.method != "GET" or not error.retryable:
+                        raise
+                await asyncio.sleep(random.uniform(0.1, 0.3))  # noqa: S311 - jitter, not a secret
+                return await self._once(request, headers)
+        except TimeoutError:
+            raise _deadline(request.method) from None
 
     async def _once(self, request: PlatformRequest, headers: Mapping[str, str]) -> PlatformAnswer:
         url = URL(
@@ -165,42 +181,48 @@ class PlatformClient:
         )
         data = _multipart(request.parts) if request.parts else request.body
         try:
-            async with asyncio.timeout(request.timeout_seconds):
-                async with self._http.request(
-                    request.method, url, data=data, headers=headers, allow_redirects=False
-                ) as response:
-                    body = await _read(response)
-                    return _answer(request, response, body)
-        except aiohttp.ConnectionTimeoutError:
+            async with self._http.request(
+                request.method, url, data=data, headers=headers, allow_redirects=False
+            ) as response:
+                body = await _read(response)
+                return _answer(request, response, body)
+        except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError):
             raise unavailable("The platform cannot be reached.") from None
-        except TimeoutError:
-            raise _deadline(request.method) from None
         except (aiohttp.ClientResponseError, aiohttp.InvalidURL):
             raise bad_response(0) from None
-        except (aiohttp.ClientError, OSError):
-            raise unavailable("The connection to the platform failed.") from None
+        except (aiohttp.ClientError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            failed = unavailable("The connection to the platform failed.")
+            failed.retryable = True
+            raise failed from None
 
     def _refuse_during_backoff(self, bearer: Secret) -> None:
-        until = self._backoff.get(bearer)
+        key = _key(bearer)
+        until = self._backoff.get(key)
         if until is None:
             return
-        left = until - time.monotonic()
+        left = until - self._monotonic()
         if left <= 0:
-            del self._backoff[bearer]
+            del self._backoff[key]
             return
         raise ToolError(
             "RATE_LIMITED",
             "The platform asked this caller to wait.",
-            retry_after=max(1, round(left + 0.5)),
+            retry_after=math.ceil(left),
         )
 
     def _start_backoff(self, bearer: Secret, seconds: int) -> None:
-        if bearer in self._backoff:
-            return
-        if len(self._backoff) >= _BACKOFF_ENTRIES:
-            now = time.monotonic()
-            self._backoff = {k: v for k, v in self._backoff.items() if v > now}
-        self._backoff[bearer] = time.monotonic() + min(seconds, _BACKOFF_SECONDS)
+        key = _key(bearer)
+        until = self._monotonic() + min(seconds, _BACKOFF_SECONDS)
+        self._backoff[key] = max(until, self._backoff.get(key, 0.0))
+        self._backoff.move_to_end(key)
+        while len(self._backoff) > _BACKOFF_ENTRIES:
+            self._backoff.popitem(last=False)
+
+
+def _key(bearer: Secret) -> bytes:
+    return hashlib.sha256(bearer.reveal().encode()).digest()
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -229,16 +251,20 @@ def _answer(
     status = response.status
     if 300 <= status < 400:
         raise bad_response(status)
-    if status < 400 and (request.is_raw or not body):
+    if status < 400 and (not body or (request.is_raw and not _is_json(response))):
         return PlatformAnswer(status, response.content_type, body)
     envelope = read_envelope(body)
-    if envelope is None:
-        raise failure(status, None, response.headers) if status >= 400 else bad_response(status)
-    if is_error(status, envelope):
+    if status >= 400 or (envelope is not None and is_error(status, envelope)):
         raise failure(status, envelope, response.headers)
-    if not envelope.data:
+    if request.is_raw:
+        return PlatformAnswer(status, response.content_type, body)
+    if envelope is None or not envelope.data:
         raise bad_response(status)
     return PlatformAnswer(status, response.content_type, body, envelope)
+
+
+def _is_json(response: aiohttp.ClientResponse) -> bool:
+    return response.content_type == "application/json"
 
 
 def _multipart(parts: tuple[FilePart, ...]) -> aiohttp.FormData:
@@ -251,14 +277,6 @@ def _multipart(parts: tuple[FilePart, ...]) -> aiohttp.FormData:
             content_type=part.content_type,
         )
     return form
-
-
-def _may_repeat(error: PlatformFailure) -> bool:
-    if isinstance(error, AuthenticationLost):
-        return False
-    if error.code == "PLATFORM_UNAVAILABLE":
-        return True
-    return error.status in (502, 503, 504) and error.retry_after is None
 
 
 def _deadline(method: str) -> PlatformFailure:

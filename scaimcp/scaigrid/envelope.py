@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import math
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,11 @@ AUTHENTICATION_CODES = frozenset(
 )
 UNAVAILABLE_SECONDS = 5
 _WAIT_SECONDS = (1, 300)
+_REPEATABLE = frozenset({502, 503, 504})
+# Used up for the period: an invented waiting time would promise too much.
+_SPENT = frozenset({"QUOTA_EXCEEDED", "BUDGET_EXCEEDED"})
+_LIMITED = frozenset({"RATE_LIMITED", "BACKEND_RATE_LIMITED"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class Envelope(msgspec.Struct):
@@ -69,18 +75,33 @@ def failure(status: int, envelope: Envelope | None, headers: Mapping[str, str]) 
         headers: response headers, for the waiting time.
     """
     error = envelope.error if envelope is not None else None
-    code = error.get("code") if isinstance(error, Mapping) else None
-    if not isinstance(error, Mapping) or not isinstance(code, str) or not code:
+    error = error if isinstance(error, Mapping) else {}
+    stated = error.get("code")
+    code = clean_message(stated)[:64] if isinstance(stated, str) else ""
+    if not code:
         return _without_body(status, headers)
     message = error.get("message")
-    kind = AuthenticationLost if status == 401 or code in AUTHENTICATION_CODES else PlatformFailure
-    return kind(
-        clean_message(code)[:64],
-        clean_message(message) if isinstance(message, str) and message else code,
+    is_limited = code in _LIMITED or (status == 429 and code not in _SPENT)
+    kind = AuthenticationLost if code in AUTHENTICATION_CODES else PlatformFailure
+    refusal = kind(
+        code,
+        (clean_message(message) if isinstance(message, str) else "") or code,
         status=status,
-        retry_after=waiting_time(error.get("retry_after"), headers, required=status == 429),
+        retry_after=waiting_time(error.get("retry_after"), headers, required=is_limited),
         details=_details(error.get("details")),
     )
+    refusal.retryable = status in _REPEATABLE and refusal.retry_after is None
+    refusal.request_id = _request_id(envelope, headers)
+    return refusal
+
+
+def _request_id(envelope: Envelope | None, headers: Mapping[str, str]) -> str:
+    meta = envelope.meta if envelope is not None else None
+    stated = meta.get("request_id") if isinstance(meta, Mapping) else None
+    for text in (stated, headers.get("X-Request-Id")):
+        if isinstance(text, str) and _REQUEST_ID.fullmatch(text):
+            return text
+    return ""
 
 
 def _without_body(status: int, headers: Mapping[str, str]) -> PlatformFailure:
@@ -100,7 +121,9 @@ def _without_body(status: int, headers: Mapping[str, str]) -> PlatformFailure:
             retry_after=waiting_time(None, headers, required=True),
         )
     if status >= 500:
-        return unavailable("The platform cannot answer now.", status)
+        refusal = unavailable("The platform cannot answer now.", status)
+        refusal.retryable = status in _REPEATABLE and "Retry-After" not in headers
+        return refusal
     return bad_response(status)
 
 
@@ -123,26 +146,39 @@ def waiting_time(stated: Any, headers: Mapping[str, str], *, required: bool) -> 
 
     None when nothing states a time and `required` is false. Spec: scaigrid 8.
     """
-    seconds: float | None = None
-    if isinstance(stated, int | float) and not isinstance(stated, bool):
-        seconds = float(stated)
-    elif header := headers.get("Retry-After"):
-        seconds = _header_seconds(header)
-    elif (reset := headers.get("X-Scaigrid-Ratelimit-Reset")) and required:
-        seconds = float(reset) - time.time() if reset.isdigit() else None
-    if seconds is None or not math.isfinite(seconds):
+    seconds = _stated_seconds(stated)
+    if seconds is None and (header := headers.get("Retry-After")):
+        seconds = _header_seconds(header.strip())
+    if seconds is None and required and (reset := headers.get("X-Scaigrid-Ratelimit-Reset")):
+        until = _digits(reset.strip())
+        seconds = until - time.time() if until is not None else None
+    if seconds is None:
         return 5 if required else None
     low, high = _WAIT_SECONDS
-    return max(low, min(high, math.ceil(seconds)))
+    return max(low, math.ceil(min(high, seconds)))
+
+
+def _stated_seconds(stated: Any) -> float | None:
+    if not isinstance(stated, int | float) or isinstance(stated, bool):
+        return None
+    if isinstance(stated, float) and not math.isfinite(stated):
+        return None
+    # A whole number may be too large for a float; the cap comes first.
+    return float(max(0, min(stated, _WAIT_SECONDS[1])))
 
 
 def _header_seconds(value: str) -> float | None:
-    if value.strip().isdigit():
-        return float(value)
+    seconds = _digits(value)
+    if seconds is not None:
+        return seconds
     try:
         return email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
+
+
+def _digits(value: str) -> float | None:
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 16 else None
 
 
 def _details(details: Any) -> tuple[dict[str, Any], ...]:

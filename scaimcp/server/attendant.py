@@ -9,12 +9,28 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import msgspec
+
 from scaimcp.server.asgi import Receive
 
 T = TypeVar("T")
 
-GRACE_SECONDS = 0.05
-HEARTBEAT_SECONDS = 10.0
+
+class Pace(msgspec.Struct, frozen=True):
+    """Times in seconds.
+
+    Args:
+        grace: how long a call may take before anybody looks whether its client is still there.
+        first: when a patient client hears for the first time that the call still runs.
+        interval: when it hears so again.
+    """
+
+    grace: float = 0.05
+    first: float = 5.0
+    interval: float = 15.0
+
+
+PACE = Pace()
 
 
 class ClientGone(Exception):
@@ -26,16 +42,21 @@ class Attendant:
 
     Args:
         receive: the request's ASGI channel; its next message is the disconnect.
-        heartbeat: called every `HEARTBEAT_SECONDS`; None for clients that asked for none.
+        heartbeat: called at the times of `pace`; None for clients that cannot be told.
+        pace: when to begin looking after the call.
     """
 
-    __slots__ = ("_heartbeat", "_is_gone", "_receive", "_task", "_tasks")
+    __slots__ = ("_heartbeat", "_is_gone", "_pace", "_receive", "_task", "_tasks")
 
     def __init__(
-        self, receive: Receive | None, heartbeat: Callable[[], Awaitable[None]] | None
+        self,
+        receive: Receive,
+        heartbeat: Callable[[], Awaitable[None]] | None = None,
+        pace: Pace = PACE,
     ) -> None:
         self._receive = receive
         self._heartbeat = heartbeat
+        self._pace = pace
         self._is_gone = False
         self._task: asyncio.Task[object] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -48,13 +69,13 @@ class Attendant:
         """
         task = self._task = asyncio.current_task()
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(GRACE_SECONDS, self._begin, loop)
+        timer = loop.call_later(self._pace.grace, self._begin, loop)
         try:
             return await call
         except asyncio.CancelledError:
-            if not self._is_gone or task is None:
+            # Whoever else has cancelled this task comes first.
+            if not self._is_gone or task is None or task.uncancel():
                 raise
-            task.uncancel()
             raise ClientGone from None
         finally:
             timer.cancel()
@@ -69,15 +90,15 @@ class Attendant:
             self._task.cancel()
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._receive is not None:
-            self._tasks.append(loop.create_task(self._watch(self._receive), name="disconnect"))
+        self._tasks.append(loop.create_task(self._watch(self._receive), name="disconnect"))
         if self._heartbeat is not None:
             self._tasks.append(loop.create_task(self._beat(self._heartbeat), name="heartbeat"))
 
     async def _end(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.wait(self._tasks)
+        # A heartbeat that could not be sent says nothing that the answer does not say as well.
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _watch(self, receive: Receive) -> None:
         while (await receive()).get("type") != "http.disconnect":
@@ -85,6 +106,7 @@ class Attendant:
         self.cancel()
 
     async def _beat(self, heartbeat: Callable[[], Awaitable[None]]) -> None:
+        await asyncio.sleep(self._pace.first)
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
             await heartbeat()
+            await asyncio.sleep(self._pace.interval)

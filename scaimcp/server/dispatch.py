@@ -17,7 +17,7 @@ from scaimcp.errors import GatewayError, ProtocolError, RequestRefused
 from scaimcp.gateway.view import View
 from scaimcp.scaigrid.envelope import AuthenticationLost
 from scaimcp.server.asgi import Receive
-from scaimcp.server.attendant import Attendant, ClientGone
+from scaimcp.server.attendant import PACE, Attendant, ClientGone, Pace
 from scaimcp.server.envelope import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
@@ -31,6 +31,7 @@ from scaimcp.server.envelope import (
     error_message,
     is_batch,
     read_batch,
+    read_entry,
     read_message,
     read_params,
     request_id,
@@ -80,15 +81,22 @@ class Dispatcher:
 
     Args:
         metadata: address of the protected-resource metadata, for challenges.
+        pace: when slow calls are looked after.
     """
 
     def __init__(
-        self, methods: Methods, sessions: Sessions, subscriptions: Subscriptions, metadata: str
+        self,
+        methods: Methods,
+        sessions: Sessions,
+        subscriptions: Subscriptions,
+        metadata: str,
+        pace: Pace = PACE,
     ) -> None:
         self._methods = methods
         self._sessions = sessions
         self._subscriptions = subscriptions
         self._metadata = metadata
+        self._pace = pace
         self._cancellable: dict[tuple[bytes, bytes, bytes], Attendant] = {}
 
     async def handle(self, request: Inbound, body: bytes) -> str:
@@ -117,6 +125,8 @@ class Dispatcher:
             params = read_params(message)
             check_envelope(request.headers, request.repeated, message.method, params, revision)
             await self._dispatch(request, message.method, message_id, params, revision)
+        except ClientGone:
+            raise
         except AuthenticationLost as error:
             # The answer may have begun: then the stream can carry only the platform's code.
             refusal = invalid_token(self._metadata, error.code)
@@ -141,9 +151,9 @@ class Dispatcher:
             ProtocolError: -32022 with the versions served here.
             RequestRefused: 404 for a session id of somebody else.
         """
-        if message.method == "initialize":
-            return ASSUMED
         header = request.version
+        if message.method == "initialize" and header not in MODERN:
+            return ASSUMED
         sealed = request.headers.get(b"mcp-session-id")
         if sealed is not None and request.session is None and header not in MODERN:
             request.session = self._sessions.read(
@@ -174,7 +184,7 @@ class Dispatcher:
         if method != "tools/call":
             result = await self._methods.answer(method, call)
         else:
-            beat = progress.beat if progress is not None else None
+            beat = progress.beat if progress is not None else _silent_beat(request)
             result = await self._attended(request, message_id, call, beat)
         if call.new_session is not None:
             exchange.extra = (*exchange.extra, (b"mcp-session-id", call.new_session.encode()))
@@ -188,8 +198,10 @@ class Dispatcher:
         beat: Callable[[], Awaitable[None]] | None,
     ) -> bytes:
         """Run a call that ends when the client leaves or cancels."""
-        attendant = Attendant(request.receive, beat)
-        session = request.headers.get(b"mcp-session-id")
+        attendant = Attendant(request.receive, beat, self._pace)
+        session = None
+        if not call.revision.is_modern:
+            session = request.headers.get(b"mcp-session-id")
         key = (request.context.caller.key, session or b"", message_id)
         if session is not None:
             self._cancellable[key] = attendant
@@ -217,7 +229,7 @@ class Dispatcher:
         if message.method != "notifications/cancelled" or session is None:
             return
         try:
-            target = bytes(read_params(message).request_id)
+            target = bytes(read_params(message).request_id).strip()
         except ProtocolError:
             return
         running = self._cancellable.get((request.context.caller.key, session, target))
@@ -241,20 +253,20 @@ class Dispatcher:
             params.notifications,
             revision,
         )
-        await Attendant(request.receive, None).run(stream)
+        await Attendant(request.receive).run(stream)
 
     # -- batches (2025-03-26) --------------------------------------------------------------------
 
     async def _batch(self, request: Inbound, body: bytes) -> str:
         revision = self._revision(request, Message(method="batch"))
+        entries = read_batch(body)
         if not revision.has_batches:
             raise ProtocolError(INVALID_REQUEST, "This revision takes no batches")
-        entries = read_batch(body)
         messages = [_read_entry(entry) for entry in entries]
-        ids = [bytes(m.id) for m in messages if isinstance(m, Message) and m.id]
+        ids = [bytes(m.id).strip() for m in messages if isinstance(m, Message) and m.id]
         if len(ids) != len(set(ids)):
             raise ProtocolError(INVALID_REQUEST, "Two messages of the batch have the same id")
-        answers = await Attendant(request.receive, None).run(
+        answers = await Attendant(request.receive).run(
             asyncio.gather(*(self._entry(request, message, revision) for message in messages))
         )
         bodies = [answer for answer in answers if answer is not None]
@@ -294,9 +306,15 @@ class Dispatcher:
 
 def _read_entry(entry: bytes) -> Message | ProtocolError:
     try:
-        return read_message(entry)
+        return read_entry(entry)
     except ProtocolError as error:
         return error
+
+
+def _silent_beat(request: Inbound) -> Callable[[], Awaitable[None]] | None:
+    """Return the heartbeat of a client that reads streams but asked for no progress."""
+    accept = request.headers.get(b"accept", b"")
+    return request.exchange.keepalive if b"text/event-stream" in accept.lower() else None
 
 
 def _label(message: Message) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -26,22 +27,25 @@ from scaimcp.server.envelope import INVALID_REQUEST
 from scaimcp.server.exchange import Exchange
 from scaimcp.server.headers import fold
 from scaimcp.telemetry.logs import get_logger
-from scaimcp.telemetry.metrics import REQUEST_DURATION, REQUESTS
+from scaimcp.telemetry.metrics import INFLIGHT, REQUEST_DURATION, REQUESTS
 from scaimcp.types import RequestContext, Secret
 
-BODY_SECONDS = 30.0
 _ALLOW = ((b"allow", b"POST"),)
 _log = get_logger("scaimcp.server")
 
 
 class EdgePolicy(msgspec.Struct, frozen=True):
-    """Limits and names of the endpoint."""
+    """Limits and names of the endpoint.
+
+    ``origins`` are allowed beside the gateway's own; a body must arrive in ``body_seconds``.
+    """
 
     public_url: str
     hosts: frozenset[str]
     origins: frozenset[str]
     body_bytes: int
     inflight: int
+    body_seconds: float = 30.0
     forwards_client_ip: bool = False
     trusted_proxies: tuple[str, ...] = ()
 
@@ -54,6 +58,7 @@ class McpEndpoint:
         self._dispatcher = dispatcher
         self._policy = policy
         self._metadata = metadata_url(policy.public_url)
+        self._origins = policy.origins | {origin_of(policy.public_url)}
         self._proxies = admittance.Proxies(policy.trusted_proxies)
         self._running = 0
         self._metrics: dict[tuple[str, str], tuple[Any, Any]] = {}
@@ -65,23 +70,24 @@ class McpEndpoint:
         given = admittance.given_request_id(headers.get(b"x-request-id"))
         exchange = Exchange(send, given or new_id("req_"))
         self._running += 1
+        INFLIGHT.inc()
         method = "none"
         try:
             method = await self._serve(exchange, scope, receive, headers, repeated)
         except ClientGone:
-            return
+            exchange.status = 0
         except GatewayError as error:
             await exchange.refuse(error)
         except Exception as error:  # noqa: BLE001 - the last line: nothing internal may leak
             _log.error("request failed", request_id=exchange.request_id, exc_info=error)
-            if not exchange.is_done:
-                await exchange.refuse(internal_error())
+            await exchange.refuse(internal_error())
         finally:
             self._running -= 1
+            INFLIGHT.dec()
             self._observe(method, exchange.status, time.perf_counter() - started)
 
     def _observe(self, method: str, status: int, seconds: float) -> None:
-        outcome = "ok" if 200 <= status < 300 else str(status)
+        outcome = "ok" if 200 <= status < 300 else str(status or "gone")
         children = self._metrics.get((method, outcome))
         if children is None:
             labels = ("mcp", method, outcome)
@@ -101,7 +107,7 @@ class McpEndpoint:
         """Check the bare request, then hand the body on; return the method for the metrics."""
         policy = self._policy
         admittance.check_host(headers.get(b"host"), policy.hosts)
-        exchange.extra = admittance.check_origin(headers.get(b"origin"), policy.origins)
+        exchange.extra = admittance.check_origin(headers.get(b"origin"), self._origins)
         if scope["method"] == "OPTIONS" and exchange.extra:
             await exchange.empty(204, admittance.preflight())
             return "none"
@@ -151,25 +157,24 @@ class McpEndpoint:
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > most:
             raise _too_large()
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            try:
-                async with asyncio.timeout(BODY_SECONDS):
-                    body = await _rest_of_body(receive, body, most)
-            except TimeoutError:
-                raise RequestRefused(
-                    "REQUEST_TIMEOUT", "The body did not arrive in time.", http_status=408
-                ) from None
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        if len(body) > most:
-            raise _too_large()
-        return body
+        try:
+            async with asyncio.timeout(self._policy.body_seconds):
+                return await read_body(receive, most)
+        except TimeoutError:
+            raise RequestRefused(
+                "REQUEST_TIMEOUT", "The body did not arrive in time.", http_status=408
+            ) from None
 
 
-async def _rest_of_body(receive: Receive, first: bytes, most: int) -> bytes:
-    chunks, size, has_more = [first], len(first), True
+async def read_body(receive: Receive, most: int) -> bytes:
+    """Read a request's body of at most `most` bytes.
+
+    Raises:
+        RequestRefused: 413.
+        ClientGone: the client left before the end.
+    """
+    chunks: list[bytes] = []
+    size, has_more = 0, True
     while has_more:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -179,7 +184,14 @@ async def _rest_of_body(receive: Receive, first: bytes, most: int) -> bytes:
         if size > most:
             raise _too_large()
         has_more = message.get("more_body", False)
-    return b"".join(chunks)
+    return b"".join(chunks) if len(chunks) > 1 else chunks[0]
+
+
+def origin_of(url: str) -> str:
+    """Return the origin of a URL as browsers send it: lower case, no default port."""
+    parts = urlsplit(url.lower())
+    default = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
+    return f"{parts.scheme}://{parts.netloc.removesuffix(default)}"
 
 
 def _too_large() -> RequestRefused:

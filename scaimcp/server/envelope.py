@@ -5,7 +5,6 @@ Ids are echoed byte for byte; ``params`` stay raw until a method needs them.
 
 from __future__ import annotations
 
-import itertools
 import re
 from typing import Any
 
@@ -35,12 +34,12 @@ REQUEST_ID = "ai.scailabs.scaimcp/request_id"
 MAX_DEPTH = 64
 MAX_BATCH = 50
 _ABSENT = Raw(b"")
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, so that a string of megabytes leaves no trail to go back on.
+_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_STEP = [0] * 256
-for _open, _close in ((b"[", b"]"), (b"{", b"}")):
-    _STEP[_open[0]], _STEP[_close[0]] = 1, -1
+_ALIKE = bytes.maketrans(b"{}", b"[]")
 _INTEGER = re.compile(rb"-?\d+\Z")
+_NOT_JSON = "The body is not JSON in UTF-8"
 
 
 class Message(msgspec.Struct):
@@ -85,16 +84,35 @@ encode = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(Message).decode
 _decode_batch = msgspec.json.Decoder(list[Raw]).decode
 _decode_params = msgspec.json.Decoder(Params).decode
-_NO_PARAMS = Params()
 
 
 def depth_exceeds(body: bytes, most: int) -> bool:
     """Tell whether brackets in `body` nest deeper than `most`; strings do not count."""
     if body.count(b"[") + body.count(b"{") <= most:
         return False
-    brackets = _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS)
-    levels = itertools.accumulate(map(_STEP.__getitem__, brackets))
-    return max(levels, default=0) > most
+    left = _STRINGS.sub(b"", body).translate(_ALIKE, _NOT_BRACKETS)
+    for _ in range(most):
+        # Every round takes the innermost level away; the decoder refuses what never closes.
+        outer = left.replace(b"[]", b"")
+        if len(outer) == len(left):
+            return False
+        left = outer
+    return bool(left)
+
+
+def check_text(body: bytes) -> None:
+    """Refuse what a decoder should not see; members that stay raw are not looked at again.
+
+    Raises:
+        ProtocolError: -32700 for bytes that are no UTF-8, and for JSON nested too deep.
+    """
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            raise ProtocolError(PARSE_ERROR, _NOT_JSON) from None
+    if depth_exceeds(body, MAX_DEPTH):
+        raise ProtocolError(PARSE_ERROR, f"JSON is nested deeper than {MAX_DEPTH} levels")
 
 
 def is_batch(body: bytes) -> bool:
@@ -108,14 +126,22 @@ def read_message(body: bytes) -> Message:
     Raises:
         ProtocolError: -32700 for what is no JSON, -32600 for what is no JSON-RPC.
     """
-    if depth_exceeds(body, MAX_DEPTH):
-        raise ProtocolError(PARSE_ERROR, f"JSON is nested deeper than {MAX_DEPTH} levels")
+    check_text(body)
+    return read_entry(body)
+
+
+def read_entry(entry: bytes) -> Message:
+    """Decode one message of a body that `check_text` has passed.
+
+    Raises:
+        ProtocolError: as `read_message`.
+    """
     try:
-        message = _decode_message(body)
+        message = _decode_message(entry)
     except msgspec.ValidationError:
         raise ProtocolError(INVALID_REQUEST, "The body is no JSON-RPC message") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise ProtocolError(PARSE_ERROR, "The body is not JSON in UTF-8") from None
+        raise ProtocolError(PARSE_ERROR, _NOT_JSON) from None
     if message.jsonrpc != "2.0":
         raise ProtocolError(INVALID_REQUEST, 'jsonrpc must be "2.0"')
     if message.method is UNSET and not message.result and not message.error:
@@ -129,12 +155,11 @@ def read_batch(body: bytes) -> list[bytes]:
     Raises:
         ProtocolError: -32700, or -32600 for an empty or too long batch.
     """
-    if depth_exceeds(body, MAX_DEPTH):
-        raise ProtocolError(PARSE_ERROR, f"JSON is nested deeper than {MAX_DEPTH} levels")
+    check_text(body)
     try:
         entries = [bytes(entry) for entry in _decode_batch(body)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise ProtocolError(PARSE_ERROR, "The body is not JSON in UTF-8") from None
+        raise ProtocolError(PARSE_ERROR, _NOT_JSON) from None
     if not 1 <= len(entries) <= MAX_BATCH:
         raise ProtocolError(INVALID_REQUEST, f"A batch holds 1 to {MAX_BATCH} messages")
     return entries
@@ -159,7 +184,7 @@ def read_params(message: Message) -> Params:
         ProtocolError: -32602 for wrong types.
     """
     if not message.params:
-        return _NO_PARAMS
+        return Params()
     try:
         return _decode_params(message.params)
     except msgspec.ValidationError as error:
@@ -167,7 +192,7 @@ def read_params(message: Message) -> Params:
             INVALID_PARAMS, f"Invalid params: {clean_message(str(error))}"
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise ProtocolError(PARSE_ERROR, "The body is not JSON in UTF-8") from None
+        raise ProtocolError(PARSE_ERROR, _NOT_JSON) from None
 
 
 def result_message(message_id: bytes, result: bytes) -> bytes:

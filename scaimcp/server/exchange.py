@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from scaimcp.errors import GatewayError, RequestRefused
 from scaimcp.server.asgi import HeaderLines, Send
 from scaimcp.server.envelope import encode, error_message
@@ -18,10 +20,12 @@ KEEPALIVE = b": keep-alive\n\n"
 class Exchange:
     """Writes one answer. ``is_streaming`` turns true with the first event."""
 
-    __slots__ = ("_send", "extra", "is_done", "is_streaming", "request_id", "status")
+    __slots__ = ("_send", "_writing", "extra", "is_done", "is_streaming", "request_id", "status")
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
+        # A call and its heartbeat may both have something to say first.
+        self._writing: asyncio.Lock | None = None
         self.request_id = request_id
         self.extra: HeaderLines = ()
         self.is_streaming = False
@@ -62,7 +66,12 @@ class Exchange:
         await self.event(encode({"jsonrpc": "2.0", "method": method, "params": params}))
 
     async def refuse(self, error: GatewayError, message_id: bytes | None = None) -> None:
-        """Finish with a JSON-RPC error in the status that the error asks for."""
+        """Finish with a JSON-RPC error in the status that the error asks for.
+
+        Does nothing when the answer is complete: a fault that follows it cannot be told any more.
+        """
+        if self.is_done:
+            return
         lines: list[tuple[bytes, bytes]] = []
         if isinstance(error, RequestRefused) and error.challenge is not None:
             lines.append((b"www-authenticate", error.challenge.encode("latin-1", "replace")))
@@ -72,10 +81,13 @@ class Exchange:
         await self.json(error.http_status, error_message(message_id, error, self.request_id))
 
     async def _stream(self, chunk: bytes) -> None:
-        if not self.is_streaming:
-            self.is_streaming = True
-            await self._start(200, (*_STREAM, *self.extra))
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if self._writing is None:
+            self._writing = asyncio.Lock()
+        async with self._writing:
+            if not self.is_streaming:
+                await self._start(200, (*_STREAM, *self.extra))
+                self.is_streaming = True
+            await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
 
     async def _start(self, status: int, headers: HeaderLines) -> None:
         self.status = status

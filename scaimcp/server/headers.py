@@ -51,10 +51,14 @@ def fold(lines: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], byte
 
 
 def decode_value(raw: bytes | None) -> str | None:
-    """Return a header's value with the base64 sentinel resolved; None if absent or malformed."""
-    if raw is None:
+    """Return a header's value with the base64 sentinel resolved; None if absent or malformed.
+
+    Bytes outside ASCII are malformed: what they mean is not defined, so they could be read as two
+    different values. The sentinel is there for them.
+    """
+    if raw is None or not raw.isascii():
         return None
-    value = raw.decode("latin-1")
+    value = raw.decode()
     sentinel = _SENTINEL.match(value)
     if sentinel is None:
         return value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -29,6 +30,7 @@ from scaimcp.server.envelope import (
 from scaimcp.server.rendering import Page, Renderer, tools_array
 from scaimcp.server.revisions import SUPPORTED, Revision, negotiate
 from scaimcp.server.session import Sessions
+from scaimcp.server.subscriptions import ANNOUNCED
 from scaimcp.types import RequestContext
 
 INSTRUCTIONS = (
@@ -37,14 +39,28 @@ INSTRUCTIONS = (
     "why another tool is missing."
 )
 _DISCOVER_TTL_MS = 3_600_000
+# Encoded pages kept per set of tools: five revisions in a few views. Toolsets are the client's
+# own words, so without a bound they could fill the memory.
+_LISTINGS = 16
+_SCHEMAS = 4_096
+_REFERENCES = {"ref/prompt": "name", "ref/resource": "uri"}
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """Content of a sealed cursor: whose it is, of which list, and where the next page begins."""
+
+    tenant_id: str
+    user_id: str
+    digest: bytes
+    start: int
+
+
+_decode_position = msgspec.msgpack.Decoder(Position).decode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Call(msgspec.Struct):
-    """One request on its way through a method.
-
-    ``can_fail_http`` is true while the answer has not begun, so that a refusal may still become
-    an HTTP status. ``new_session`` is set by ``initialize``.
-    """
+    """One request on its way through a method; ``new_session`` is set by ``initialize``."""
 
     context: RequestContext
     revision: Revision
@@ -140,9 +156,9 @@ class Methods:
 
     def _capabilities(self, revision: Revision) -> dict[str, Any]:
         """Only a modern client can be told of changes: the others have no open stream."""
-        told = {"listChanged": True} if revision.is_modern else {}
+        announced = ANNOUNCED if revision.is_modern else frozenset[str]()
         capabilities: dict[str, Any] = {
-            surface: told
+            surface: {"listChanged": True} if surface in announced else {}
             for surface in ("tools", "resources", "prompts")
             if surface in self._surfaces
         }
@@ -151,44 +167,49 @@ class Methods:
         return capabilities
 
     async def ping(self, call: Call) -> bytes:
-        """Answer at once."""
-        return self._renderer.result(b"", call.context.request_id, call.revision)
+        """Answer at once, with the empty object that MCP demands here."""
+        return b"{}"
 
     async def list_tools(self, call: Call) -> bytes:
         """Return one page of the tools that the caller may call."""
         visible = await self._gateway.callable_tools(call.context)
         cursor = call.params.cursor
         start = self._position(call, visible, cursor) if isinstance(cursor, str) else 0
-        key = (call.revision, call.view, start)
-        if start == 0:
-            page = visible.listings.get(key)
-            if page is None:
-                page = visible.listings[key] = self._page(call, visible, 0)
-        else:
-            page = self._page(call, visible, start)
-        return page.result(call.context.request_id)
+        page = self._page(call, visible, start)
+        if page.next_start is None:
+            return page.result(call.context.request_id)
+        caller = call.context.caller
+        digest = _digest(visible, call.view)
+        following = Position(caller.tenant_id, caller.user_id, digest, page.next_start)
+        sealed = self._cursors.seal(msgspec.msgpack.encode(following))
+        return page.result(call.context.request_id, sealed)
 
     def _page(self, call: Call, visible: Visible, start: int) -> Page:
-        tools = [tool for tool in visible.tools if call.view.lists(tool)]
-        end = start + self._page_size
-        cursor = None
-        if end < len(tools):
-            caller = call.context.caller
-            content = (caller.tenant_id, caller.user_id, _digest(visible, call.view), end)
-            cursor = self._cursors.seal(msgspec.msgpack.encode(content))
-        array = tools_array(tools[start:end], call.revision, call.view.dialect)
-        return self._renderer.page("tools", array, cursor, call.revision)
+        """Return an encoded page, built once for all who see the same tools in the same view."""
+        key = (call.revision.name, call.view, start)
+        page: Page | None = visible.listings.get(key)
+        if page is None:
+            tools = [tool for tool in visible.tools if call.view.lists(tool)]
+            end = start + self._page_size
+            array = tools_array(tools[start:end], call.revision, call.view.dialect)
+            following = end if end < len(tools) else None
+            page = self._renderer.page("tools", array, call.revision, following)
+            if len(visible.listings) >= _LISTINGS:
+                visible.listings.clear()
+            visible.listings[key] = page
+        return page
 
     def _position(self, call: Call, visible: Visible, cursor: str) -> int:
         """Return where a cursor points; it counts only for the same caller, view and catalogue."""
         plain = self._cursors.open(cursor)
-        caller = call.context.caller
-        expected = [caller.tenant_id, caller.user_id, _digest(visible, call.view)]
         if plain is not None:
-            content = msgspec.msgpack.decode(plain)
-            if isinstance(content, list) and content[:3] == expected:
-                return int(content[3])
-        raise ProtocolError(INVALID_PARAMS, "The cursor is not valid any more; list again.")
+            with suppress(msgspec.DecodeError):
+                given = _decode_position(plain)
+                caller = call.context.caller
+                digest = _digest(visible, call.view)
+                if given == Position(caller.tenant_id, caller.user_id, digest, given.start):
+                    return given.start
+        raise _stale_cursor()
 
     async def call_tool(self, call: Call) -> bytes:
         """Call one tool; failures of the call are results with ``isError``."""
@@ -209,24 +230,28 @@ class Methods:
         return self._renderer.call_result(result, call.context.request_id, call.revision)
 
     async def _check_param_headers(self, call: Call, name: str, arguments: bytes) -> None:
-        resolved = await self._gateway.resolve(call.context, name)
+        """Hold ``Mcp-Param-*`` headers against the arguments of a tool that declares some.
+
+        A tool that cannot be called has no headers to check: the call itself says what is wrong.
+        """
+        try:
+            resolved = await self._gateway.resolve(call.context, name)
+        except ToolError:
+            return
         schema = resolved.tool.input_schema
         known = self._param_headers.get(id(schema))
         if known is None:
-            if len(self._param_headers) > 4_096:
+            if len(self._param_headers) >= _SCHEMAS:
                 self._param_headers.clear()
             known = self._param_headers[id(schema)] = (schema, header_rules.declared(schema))
         if known[1]:
-            given = msgspec.json.decode(arguments or b"{}")
-            header_rules.check_params(
-                known[1], given if isinstance(given, dict) else {}, call.headers
-            )
+            header_rules.check_params(known[1], _read_object(arguments), call.headers)
 
     async def list_nothing(self, call: Call, key: str) -> bytes:
         """Return an empty page: no source of this surface is plugged in."""
         if isinstance(call.params.cursor, str):
-            raise ProtocolError(INVALID_PARAMS, "The cursor is not valid any more; list again.")
-        page = self._renderer.page(key, b"[]", None, call.revision)
+            raise _stale_cursor()
+        page = self._renderer.page(key, b"[]", call.revision)
         return page.result(call.context.request_id)
 
     async def list_resources(self, call: Call) -> bytes:
@@ -255,25 +280,41 @@ class Methods:
         raise ProtocolError(INVALID_PARAMS, "There is no such prompt.")
 
     async def complete(self, call: Call) -> bytes:
-        """Complete an argument of a prompt or template; without any there is nothing to know."""
+        """Complete an argument: no prompt or template is plugged in, so nothing is suggested."""
         reference, argument = call.params.ref, call.params.argument
         if reference is UNSET or argument is UNSET:
             raise ProtocolError(INVALID_PARAMS, "params.ref and params.argument are required")
         if not isinstance(argument.get("name"), str) or not isinstance(argument.get("value"), str):
             raise ProtocolError(INVALID_PARAMS, "params.argument needs name and value")
-        kind = reference.get("type")
-        if kind not in ("ref/prompt", "ref/resource"):
-            raise ProtocolError(INVALID_PARAMS, "params.ref.type is unknown")
-        raise ProtocolError(INVALID_PARAMS, "The reference is not known here.")
+        named = _REFERENCES.get(str(reference.get("type")))
+        if named is None or not isinstance(reference.get(named), str):
+            raise ProtocolError(INVALID_PARAMS, "params.ref names neither prompt nor resource")
+        members = b'"completion":{"values":[]}'
+        return self._renderer.result(members, call.context.request_id, call.revision)
 
 
 def _unknown_tool(error: ToolError) -> ProtocolError:
     return ProtocolError(INVALID_PARAMS, error.message, code=error.code, details=error.details)
 
 
+def _stale_cursor() -> ProtocolError:
+    return ProtocolError(INVALID_PARAMS, "The cursor is not valid any more; list again.")
+
+
+def _read_object(arguments: bytes) -> dict[str, Any]:
+    """Return arguments for the header check; what is no object is refused by the call itself."""
+    try:
+        return _decode_object(arguments or b"{}")
+    except msgspec.DecodeError:
+        return {}
+
+
 def _digest(visible: Visible, view: View) -> bytes:
-    names = "\n".join(tool.name for tool in visible.tools)
-    return hashlib.sha256(f"{view!r}\n{names}".encode()).digest()[:16]
+    """Return what a cursor's position depends on; equal in every process."""
+    toolsets = sorted(view.toolsets) if view.toolsets is not None else None
+    options = (view.names, view.disclosure, view.dialect, toolsets)
+    names = [tool.name for tool in visible.tools]
+    return hashlib.sha256(msgspec.msgpack.encode((options, names))).digest()[:16]
 
 
 class Served(msgspec.Struct, frozen=True):

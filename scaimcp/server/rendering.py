@@ -63,14 +63,20 @@ def tools_array(tools: Sequence[Tool], revision: Revision, dialect: str) -> byte
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One page of a list, encoded up to the place of the request id."""
+    """One page of a list, encoded up to the places of cursor and request id.
+
+    ``next_start`` is where the next page begins, None on the last one. Nothing in a page depends
+    on the caller, so callers who see the same tools share it.
+    """
 
     head: bytes
-    tail: bytes
+    middle: bytes
+    next_start: int | None = None
 
-    def result(self, request_id: str) -> bytes:
+    def result(self, request_id: str, cursor: str | None = None) -> bytes:
         """Return the result object."""
-        return self.head + request_id.encode() + self.tail
+        following = b',"nextCursor":"%b"' % cursor.encode() if cursor is not None else b""
+        return b"".join((self.head, following, self.middle, request_id.encode(), b'"}}'))
 
 
 class Renderer:
@@ -83,18 +89,14 @@ class Renderer:
         self._meta_handshake = b'"_meta":{"' + REQUEST_ID.encode() + b'":"'
 
     def page(
-        self, key: str, array: bytes, cursor: str | None, revision: Revision, ttl_ms: int = TTL_MS
+        self, key: str, array: bytes, revision: Revision, next_start: int | None = None
     ) -> Page:
         """Return a list page; caching hints only where the revision has them."""
         body = b'"' + key.encode() + b'":' + array
-        if cursor is not None:
-            body += b',"nextCursor":' + encode(cursor)
         if revision.is_modern:
-            hints = b',"ttlMs":%d,"cacheScope":"private",' % ttl_ms
-            head = b'{"resultType":"complete",' + body + hints + self._meta_modern
-        else:
-            head = b"{" + body + b"," + self._meta_handshake
-        return Page(head, b'"}}')
+            hints = b',"ttlMs":%d,"cacheScope":"private",' % TTL_MS
+            return Page(b'{"resultType":"complete",' + body, hints + self._meta_modern, next_start)
+        return Page(b"{" + body, b"," + self._meta_handshake, next_start)
 
     def result(self, members: bytes, request_id: str, revision: Revision) -> bytes:
         """Return a result object around encoded `members` (without braces, may be b"")."""

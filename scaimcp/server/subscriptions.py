@@ -10,19 +10,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from scaimcp.errors import RequestRefused
 from scaimcp.server.envelope import SUBSCRIPTION_ID, encode, result_message
 from scaimcp.server.exchange import Exchange
 from scaimcp.server.rendering import Renderer
 from scaimcp.server.revisions import Revision
 
-KEEPALIVE_SECONDS = 15.0
-MAX_STREAMS = 1_024
-_KINDS = {
-    "toolsListChanged": ("tools", "notifications/tools/list_changed"),
-    "promptsListChanged": ("prompts", "notifications/prompts/list_changed"),
-    "resourcesListChanged": ("resources", "notifications/resources/list_changed"),
-}
+# What a client may ask for: the surface it needs, and the notification. Only what can change.
+_KINDS = {"toolsListChanged": ("tools", "notifications/tools/list_changed")}
+ANNOUNCED = frozenset(surface for surface, _ in _KINDS.values())
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How many streams one process keeps open, and how long one may be quiet."""
+
+    streams: int = 1_024
+    keepalive_seconds: float = 15.0
+
+
+LIMITS = Limits()
 
 
 class _Stream:
@@ -38,11 +46,19 @@ class _Stream:
 class Subscriptions:
     """The open streams of this process."""
 
-    def __init__(self, surfaces: frozenset[str], renderer: Renderer) -> None:
+    def __init__(
+        self, surfaces: frozenset[str], renderer: Renderer, limits: Limits = LIMITS
+    ) -> None:
+        self._limits = limits
         self._surfaces = surfaces
         self._renderer = renderer
         self._streams: set[_Stream] = set()
         self._is_closed = False
+
+    @property
+    def count(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
 
     def changed(self, tenant_id: str) -> None:
         """Tell the tenant's streams that lists may have changed; bursts become one message."""
@@ -60,7 +76,7 @@ class Subscriptions:
 
     @contextmanager
     def _opened(self, tenant_id: str) -> Iterator[_Stream]:
-        if len(self._streams) >= MAX_STREAMS:
+        if len(self._streams) >= self._limits.streams:
             raise RequestRefused(
                 "GATEWAY_BUSY", "Too many streams are open.", http_status=503, retry_after=5
             )
@@ -113,7 +129,7 @@ class Subscriptions:
 
     async def _wait(self, stream: _Stream, exchange: Exchange) -> None:
         try:
-            async with asyncio.timeout(KEEPALIVE_SECONDS):
+            async with asyncio.timeout(self._limits.keepalive_seconds):
                 await stream.wake.wait()
         except TimeoutError:
             await exchange.keepalive()

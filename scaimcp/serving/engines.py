@@ -1,29 +1,40 @@
-"""The HTTP servers under the application: uvicorn and hypercorn behind one call.
+"""One gateway process: the application between an HTTP server and the operating system.
 
-Both serve the same app on sockets that are already open and drain on SIGTERM: readiness ends,
-long streams end, running requests finish, then the process goes.
+Two servers serve the same application on sockets that are already open, uvicorn and hypercorn.
+Both end in the same way on SIGTERM: readiness ends, long streams end, running requests finish,
+then the process goes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from types import FrameType
 from typing import Any
 
-import uvicorn
 import uvloop
-from hypercorn.asyncio import serve as hypercorn_serve
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.config import Sockets
 
-from scaimcp.app import GatewayApp
+from scaimcp.serving.lifespan import lifespan
+from scaimcp.serving.stage import Stage, tls_context
 from scaimcp.settings import Settings
 
-_KEEP_ALIVE_SECONDS = 75
-_NOTICE_SECONDS = 0.2
+_ENDING = (signal.SIGTERM, signal.SIGINT)
+_UVICORN = "scaimcp.serving.uvicorn_engine"
+_HYPERCORN = "scaimcp.serving.hypercorn_engine"
+_MODULES = {"uvicorn": _UVICORN, "hypercorn": _HYPERCORN}
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Open sockets: for requests, and for probes and metrics alone (may be empty)."""
+
+    main: list[socket.socket]
+    metrics: list[socket.socket]
 
 
 def choose(settings: Settings) -> str:
@@ -35,148 +46,102 @@ def choose(settings: Settings) -> str:
     return "hypercorn" if has_tls or settings.server_http2 or has_unix else "uvicorn"
 
 
-def run(app: GatewayApp, listeners: list[socket.socket], metrics: list[socket.socket]) -> None:
+def run(
+    settings: Settings,
+    listeners: Listeners,
+    *,
+    metrics_folder: str | None = None,
+    parent: socket.socket | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, then drain.
 
     Args:
-        app: the application.
-        listeners: sockets for requests.
-        metrics: sockets that serve probes and metrics only; empty without a port of their own.
+        settings: complete settings.
+        listeners: open sockets; they are closed at the end.
+        metrics_folder: folder of the metrics of all workers; None with one process.
+        parent: told when this worker serves, and ends it when closed; None with one process.
+
+    Raises:
+        SettingsError: the settings cannot be used.
     """
-    uvloop.run(_serve(app, listeners, metrics))
+    # Only here, and by name: the parent of several workers needs neither application nor server.
+    app = import_module("scaimcp.app").create_app(settings, multiprocess_dir=metrics_folder)
+    try:
+        uvloop.run(_serve(app, settings, listeners, parent))
+    finally:
+        ignore_further_signals()
+
+
+def on_ending(end: Callable[[], None]) -> None:
+    """Call `end`, which may not raise, for SIGTERM and Ctrl-C."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        end()
+
+    # Not the loop's handlers: it takes them back when it closes, and a late signal would kill.
+    for number in _ENDING:
+        signal.signal(number, handle)
+
+
+def ignore_further_signals() -> None:
+    """Let a second SIGTERM or Ctrl-C not kill a process that is about to end well."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 async def _serve(
-    app: GatewayApp, listeners: list[socket.socket], metrics: list[socket.socket]
+    app: Any, settings: Settings, listeners: Listeners, parent: socket.socket | None
 ) -> None:
+    stop = _stop_event(parent)
+    engine = import_module(_MODULES[choose(settings)])
+    stage = Stage(
+        stop,
+        app.drain,
+        settings.server_drain_seconds,
+        partial(_tell, parent),
+        tls_context(settings),
+        settings.server_http2,
+    )
+    async with lifespan(app), asyncio.TaskGroup() as group:
+        # Probes and metrics answer until the last request has been served.
+        is_served = asyncio.Event()
+        if listeners.metrics:
+            side = Stage(is_served, _nothing, 1.0, _nothing)
+            plain = import_module(_UVICORN)
+            group.create_task(plain.serve(app.serve_metrics, listeners.metrics, side))
+        try:
+            await engine.serve(app, listeners.main, stage)
+        finally:
+            is_served.set()
+
+
+def _stop_event(parent: socket.socket | None) -> asyncio.Event:
+    """Return what a signal, or the end of the parent process, sets."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    engine = _hypercorn if choose(app.settings) == "hypercorn" else _uvicorn
-    async with asyncio.TaskGroup() as group:
-        if metrics:
-            group.create_task(_uvicorn(MetricsApp(app), app.settings, metrics, stop, drain=None))
-        group.create_task(engine(app, app.settings, listeners, stop, drain=app.drain))
+
+    def end() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+
+    on_ending(end)
+    if parent is not None:
+        # The parent never writes: the socket is readable once it is closed.
+        loop.add_reader(parent, _orphaned, loop, parent, stop.set)
+    return stop
 
 
-class MetricsApp:
-    """Probes and metrics on a port of their own; the lifespan belongs to the main server."""
-
-    def __init__(self, app: GatewayApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one scope."""
-        await self._app.serve_metrics(scope, receive, send)
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without signal handling of its own: one place decides when to stop."""
-
-    def install_signal_handlers(self) -> None:
-        """Leave the handlers alone."""
-
-    def capture_signals(self) -> Any:
-        """Leave the handlers alone."""
-        return _Nothing()
-
-
-class _Nothing:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-async def _uvicorn(
-    app: Any,
-    settings: Settings,
-    listeners: list[socket.socket],
-    stop: asyncio.Event,
-    drain: Callable[[], None] | None,
+def _orphaned(
+    loop: asyncio.AbstractEventLoop, parent: socket.socket, end: Callable[[], None]
 ) -> None:
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        lifespan="on" if drain is not None else "off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=True,
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=settings.server_drain_seconds,
-        ssl_certfile=settings.server_tls_cert_file if drain is not None else None,
-        ssl_keyfile=settings.server_tls_key_file if drain is not None else None,
-        backlog=2_048,
-    )
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    server = _Uvicorn(config)
-
-    async def watch() -> None:
-        await stop.wait()
-        if drain is not None:
-            drain()
-            # Requests already on the wire are accepted before the listener closes.
-            await asyncio.sleep(_NOTICE_SECONDS)
-        server.should_exit = True
-
-    watcher = asyncio.get_running_loop().create_task(watch(), name="stop watcher")
-    try:
-        await server.serve(sockets=listeners)
-        if not server.started:
-            raise RuntimeError("the application did not start")
-    finally:
-        stop.set()
-        watcher.cancel()
+    loop.remove_reader(parent)
+    end()
 
 
-class _OpenSockets(HypercornConfig):
-    """hypercorn's settings with sockets that are already open."""
-
-    def __init__(self, listeners: list[socket.socket], is_secure: bool) -> None:
-        super().__init__()
-        self._listeners = listeners
-        self._is_secure = is_secure
-
-    def create_sockets(self) -> Sockets:
-        """Return the open sockets."""
-        secure, insecure = (self._listeners, []) if self._is_secure else ([], self._listeners)
-        return Sockets(secure, insecure, [])
+def _tell(parent: socket.socket | None) -> None:
+    if parent is not None:
+        parent.send(b"1")
 
 
-async def _hypercorn(
-    app: Any,
-    settings: Settings,
-    listeners: list[socket.socket],
-    stop: asyncio.Event,
-    drain: Callable[[], None] | None,
-) -> None:
-    has_tls = settings.server_tls_cert_file is not None
-    config = _OpenSockets(listeners, has_tls)
-    config.certfile = settings.server_tls_cert_file
-    config.keyfile = settings.server_tls_key_file
-    config.alpn_protocols = ["h2", "http/1.1"] if settings.server_http2 else ["http/1.1"]
-    config.accesslog = None
-    config.errorlog = logging.getLogger("hypercorn.error")
-    config.loglevel = "WARNING"
-    config.include_server_header = False
-    config.keep_alive_timeout = _KEEP_ALIVE_SECONDS
-    config.keep_alive_max_requests = 10**9
-    config.graceful_timeout = settings.server_drain_seconds
-    config.shutdown_timeout = settings.server_drain_seconds
-    config.h2_max_concurrent_streams = 250
-
-    async def trigger() -> None:
-        await stop.wait()
-        if drain is not None:
-            drain()
-            await asyncio.sleep(_NOTICE_SECONDS)
-
-    serve: Callable[..., Awaitable[None]] = hypercorn_serve
-    try:
-        await serve(app, config, shutdown_trigger=trigger)
-    finally:
-        stop.set()
+def _nothing() -> None:
+    return None

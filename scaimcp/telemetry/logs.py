@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -32,9 +33,8 @@ def configure_logs(level: str, form: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        _redact_event,
     ]
-    renderer: Any = (
+    renderer = _redacted(
         structlog.processors.JSONRenderer(serializer=_to_json)
         if form == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -63,11 +63,17 @@ def get_logger(name: str) -> Any:
 
 
 def _to_json(event: Any, **_: Any) -> str:
-    return msgspec.json.encode(event, enc_hook=repr).decode()
+    try:
+        return msgspec.json.encode(event, enc_hook=repr).decode()
+    except (UnicodeEncodeError, OverflowError, TypeError):
+        # Lone surrogates, very large numbers, odd keys: escaped rather than lost.
+        return json.dumps({str(key): value for key, value in event.items()}, default=repr)
 
 
-def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = redact(value)
-    return event
+def _redacted(render: Any) -> Callable[[Any, str, Any], str]:
+    """Redact whole lines: a secret may sit in a list, an object's repr or a traceback."""
+
+    def run(logger: Any, name: str, event: Any) -> str:
+        return redact(str(render(logger, name, event)))
+
+    return run

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from redis.exceptions import RedisError
@@ -17,6 +18,7 @@ from scaimcp.telemetry.logs import get_logger
 
 CHANNEL = "scaimcp:catalog"
 _PAUSE_SECONDS = 1.0
+_POLL_SECONDS = 5.0
 _log = get_logger("scaimcp.versions")
 
 
@@ -38,18 +40,30 @@ async def announce(client: RedisClient, notice: Notice) -> None:
 async def follow(client: RedisClient, changed: Callable[[Notice], None]) -> None:
     """Call `changed` for every notice until cancelled; survives outages of Redis.
 
-    After a reconnection ``changed`` gets a notice with an empty tenant: anything may have been
-    missed.
+    Whenever the subscription has come into force, for the first time or after a reconnection,
+    ``changed`` gets a notice with an empty tenant: anything may have been missed before.
     """
     while True:
         try:
-            async with client.raw.pubsub(ignore_subscribe_messages=True) as channel:
+            async with client.raw.pubsub() as channel:
                 await channel.subscribe(CHANNEL)
-                changed(Notice(""))
                 while True:
-                    message = await channel.get_message(timeout=5.0)
+                    message = await channel.get_message(timeout=_POLL_SECONDS)
                     if message is not None:
-                        changed(msgspec.json.decode(message["data"], type=Notice))
-        except (RedisError, OSError, TimeoutError, msgspec.DecodeError) as error:
+                        _pass_on(message, changed)
+        except (RedisError, OSError, TimeoutError) as error:
             _log.warning("catalogue changes are not followed", reason=type(error).__name__)
         await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _pass_on(message: dict[str, Any], changed: Callable[[Notice], None]) -> None:
+    if message["type"] == "subscribe":
+        # The library subscribes again by itself when it reconnects; this is how it shows.
+        changed(Notice(""))
+    elif message["type"] == "message":
+        try:
+            notice = msgspec.json.decode(message["data"], type=Notice)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            _log.warning("catalogue notice cannot be read")
+            notice = Notice("")
+        changed(notice)

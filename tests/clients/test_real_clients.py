@@ -29,7 +29,8 @@ LEGACY = "2025-11-25"
 MODERN = "2026-07-28"
 ME = Call("me_get")
 MODELS = Call("models_list", {"limit": 5})
-ME_KEYS = {"user", "tenant", "roles", "permissions", "auth", "permissions_source"}
+# Only members that nobody lacks: the platform's super_admin has no tenant.
+ME_KEYS = {"user", "roles", "permissions", "auth", "permissions_source"}
 LIST_KEYS = {"items", "has_more"}
 
 # Script, era in the client's words, revision that must be negotiated (None: it does not say).

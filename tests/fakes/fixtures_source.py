@@ -14,7 +14,8 @@ from scaimcp.types import ModuleView, RequestContext, Snapshot, Tool, ToolResult
 
 MISSING_CAPABILITY = -32021
 PNG = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 WAV = base64.b64encode(
     b"RIFF&\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0@\x1f\0\0\x80>\0\0\x02\0\x10\0data\x02\0\0\0\0\0"
@@ -70,9 +71,7 @@ CONTENT: dict[str, list[dict[str, Any]]] = {
     "test_image_content": [IMAGE],
     "test_audio_content": [AUDIO],
     "test_embedded_resource": [
-        resource(
-            "test://embedded-resource", "text/plain", "This is an embedded resource content."
-        )
+        resource("test://embedded-resource", "text/plain", "This is an embedded resource content.")
     ],
     "test_multiple_content_types": [
         text("Multiple content types test:"),

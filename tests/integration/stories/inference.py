@@ -7,6 +7,7 @@ from tests.integration.stories.step import Step, Story, page
 AUDIO = base64.b64encode(b"RIFF" + bytes(60)).decode()
 USAGE = {"prompt_tokens": int, "completion_tokens": int, "total_tokens": int}
 HELLO = [{"role": "user", "content": "hello"}]
+EMBED = {"model": "scailabs/embed-det-1", "input": ["a"]}
 BATCH_LINE = (
     b'{"custom_id":"one","method":"POST","url":"/v1/inference/chat",'
     b'"body":{"model":"scailabs/echo-1","messages":[{"role":"user","content":"hello"}]}}\n'
@@ -23,7 +24,7 @@ ME = Story(
                 "user": {"id": "$user", "email": "user@acme.test"},
                 "tenant": {"id": "$acme", "slug": "acme"},
                 "roles": ["tenant_user"],
-                "module_permissions": [],
+                "module_permissions": list,
                 "permissions_source": "me",
                 "auth": {"method": "api_key", "api_key": {"prefix": str}},
             },
@@ -295,8 +296,20 @@ BATCH = Story(
                 "input_file_url": "scaidrive://files/batch.jsonl",
                 "endpoint_completion_window": "1h",
             },
-            result={"id": str},
+            result={"id": str, "endpoint_completion_window": "1h"},
+        ),
+        Step(
+            "inference_batch_create",
+            "POST /v1/inference/batch",
+            {"requests": [{"custom_id": "a", "endpoint": "embed", "body": EMBED}]},
+            body={"input_file_base64": str, "endpoint_completion_window": "24h"},
             keep={"second": "id"},
+        ),
+        Step(
+            "inference_batch_cancel",
+            "POST /v1/inference/batch/$second/cancel",
+            {"batch_id": "$second"},
+            result={"id": "$second", "status": lambda s: s in ("cancelling", "cancelled")},
         ),
         Step(
             "inference_batch_list",
@@ -309,19 +322,13 @@ BATCH = Story(
             "inference_batch_list",
             "GET /v1/inference/batch?limit=1&cursor=$cursor",
             {"limit": 1, "cursor": "$cursor"},
-            result=page({"id": str}),
+            result={"items": [dict], "has_more": True},
         ),
         Step(
             "inference_batch_get",
             "GET /v1/inference/batch/$batch",
             {"batch_id": "$batch"},
             result={"id": "$batch", "metadata": {"why": "test"}},
-        ),
-        Step(
-            "inference_batch_cancel",
-            "POST /v1/inference/batch/$second/cancel",
-            {"batch_id": "$second"},
-            result={"id": "$second", "status": lambda s: s in ("cancelling", "cancelled")},
         ),
     ),
 )

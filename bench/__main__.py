@@ -1,0 +1,153 @@
+"""``python -m bench``: measure the gateway against its goals. See README.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from bench import report, single
+from bench.floors import KINDS
+from bench.goals import Findings, errors_of, goals
+from bench.load import FOLDER, Record, Timing, build_program, measure
+from bench.peers import (
+    ENGINES,
+    Peer,
+    Stores,
+    save_list,
+    start_floor,
+    start_gateway,
+    start_nginx,
+    start_upstream,
+)
+from bench.plan import FULL, GROUPS, QUICK, Group, Schedule, present, runs
+from bench.processes import BenchError
+from scaimcp.dev.stack import start_stack
+from scaimcp.migrating import migrate
+from scaimcp.types import Secret
+
+RESULTS = FOLDER / "results"
+_FILL = Timing(0.3, 0.0)
+# Of the time for everything, this much may go into the memory run.
+_GROWTH_SHARE = 0.4
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the bench; the exit code tells whether it ran and every answer was good."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round, no long runs")
+    parser.add_argument("--only", default="", help="only groups whose name holds this text")
+    parser.add_argument("--rounds", type=int, help="rounds instead of the usual number")
+    given = parser.parse_args(arguments)
+    schedule = QUICK if given.quick else FULL
+    if given.rounds:
+        schedule = msgspec.structs.replace(schedule, rounds=given.rounds)
+    groups = tuple(group for group in GROUPS if given.only in group.name)
+    if given.only:
+        schedule = msgspec.structs.replace(schedule, growth_calls=0, with_dev=False)
+    try:
+        return run(schedule, groups)
+    except BenchError as error:
+        say(f"bench: {error}")
+        return 1
+
+
+def run(schedule: Schedule, groups: Sequence[Group]) -> int:
+    """Measure, print the tables, keep the results."""
+    build_program()
+    known = report.facts()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="scaimcp-bench-") as place, start_stack() as embedded:
+        migrate(Secret(embedded.database_url))
+        stores = Stores(embedded.database_url, embedded.redis_url)
+        findings = _measure_all(schedule, groups, Path(place), stores)
+    reached = goals(findings)
+    print(report.whole(known, findings, reached))
+    kept = keep(RESULTS, [known, *findings.records, *reached])
+    say(f"{time.monotonic() - began:.0f} s; results in {kept.relative_to(FOLDER.parent)}")
+    bad = errors_of(findings.records)
+    for line in bad:
+        say(line)
+    return 1 if bad else 0
+
+
+def keep(folder: Path, rows: Sequence[msgspec.Struct]) -> Path:
+    """Write one line of JSON per row; return the file."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl"
+    lines = [msgspec.json.encode({"kind": type(row).__name__.lower(), "row": row}) for row in rows]
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    return path
+
+
+def say(line: str) -> None:
+    """Tell the reader at the terminal how far it is; the report alone goes to standard output."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _measure_all(
+    schedule: Schedule, groups: Sequence[Group], folder: Path, stores: Stores
+) -> Findings:
+    end = time.monotonic() + schedule.total_seconds
+    with ExitStack() as stack:
+        upstream = start_upstream(stack, folder)
+        gateway = start_gateway(stack, folder, ENGINES[0], upstream.url, stores)
+        say("memory")
+        memory = single.memory(
+            gateway, upstream, schedule.growth_calls, schedule.total_seconds * _GROWTH_SHARE
+        )
+        list_bytes, tools = save_list(folder, gateway)
+        peers = {peer.name: peer for peer in (upstream, gateway)}
+        _start_others(stack, folder, peers, stores)
+        records = _rounds(schedule, groups, peers, end)
+        say("starts")
+        cold = single.cold_start(folder, upstream.url, stores, schedule.starts)
+    dev = single.warm_dev_start(folder, 1) if schedule.with_dev else None
+    return Findings(tuple(records), tools, list_bytes, memory, cold, dev)
+
+
+def _start_others(stack: ExitStack, folder: Path, peers: dict[str, Peer], stores: Stores) -> None:
+    upstream = peers["direct"].url
+    started = [start_gateway(stack, folder, ENGINES[1], upstream, stores)]
+    started += [start_floor(stack, folder, k, e, upstream) for k in KINDS for e in ENGINES]
+    nginx = start_nginx(stack, folder, upstream)
+    if nginx is None:
+        say("nginx is not installed: its rows are left out")
+    else:
+        started.append(nginx)
+    peers.update({peer.name: peer for peer in started})
+
+
+def _rounds(
+    schedule: Schedule, groups: Sequence[Group], peers: dict[str, Peer], end: float
+) -> list[Record]:
+    here = present(groups, frozenset(peers))
+    upstream = peers["direct"]
+    for _, _, entry in runs(here, 1):
+        measure(peers[entry.peer], entry.load, _FILL, upstream)
+    timing = Timing(schedule.seconds, schedule.warm_seconds)
+    records: list[Record] = []
+    for number, group, entry in runs(here, schedule.rounds):
+        if time.monotonic() > end:
+            say("out of time: the remaining runs are left out")
+            break
+        record = measure(peers[entry.peer], entry.load, timing, upstream)
+        record = msgspec.structs.replace(record, group=group.name, round=number)
+        records.append(record)
+        say(
+            f"{number} {group.name:28} {entry.peer:18} {record.cpu_ms:.3f} ms "
+            f"{record.answers.rps:>8,.0f}/s p50 {record.answers.p50_ms:.2f} "
+            f"p99 {record.answers.p99_ms:.1f} others {record.other_cores:.2f}"
+        )
+    return records
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""The goals, and what was measured beside them. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from bench.load import Record
+from bench.single import Memory
+
+LEAST_TOOLS = 150
+_CALL, _LIST = "models_get c=16", "tools/list c=16"
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """Everything a run of the bench found out; None = not measured."""
+
+    records: tuple[Record, ...]
+    tools: int
+    list_bytes: int
+    memory: Memory | None = None
+    cold_start: float | None = None
+    dev_start: float | None = None
+
+
+class Goal(msgspec.Struct, frozen=True):
+    """One row of the table; ``measured`` is None where this run did not measure it."""
+
+    what: str
+    unit: str
+    most: float
+    measured: float | None
+
+    @property
+    def verdict(self) -> str:
+        """Return ok, over, or – for what was not measured."""
+        if self.measured is None:
+            return "–"
+        return "ok" if self.measured <= self.most else "over"
+
+
+def goals(findings: Findings) -> list[Goal]:
+    """Return the goals with the measured values."""
+    records = findings.records
+    rows: list[Goal] = []
+    for engine, cpu, ratio in (("uvicorn", 0.25, 1.8), ("hypercorn", 0.50, 1.3)):
+        gateway, floor = f"gateway/{engine}", f"forward/{engine}"
+        rows += [
+            Goal(f"tools/call, {engine}: CPU", "ms", cpu, cpu_of(records, _CALL, gateway)),
+            Goal(
+                f"tools/call, {engine}: to the floor",
+                "×",
+                ratio,
+                ratio_of(records, _CALL, gateway, floor),
+            ),
+        ]
+    for engine in ("uvicorn", "hypercorn"):
+        measured = ratio_of(records, _LIST, f"gateway/{engine}", f"bytes/{engine}")
+        rows.append(Goal(f"tools/list, {engine}: to the same bytes", "×", 1.4, measured))
+    memory = findings.memory
+    return [
+        *rows,
+        Goal("added latency, p50 at c=1", "ms", 0.6, added(records, "models_get c=1", _p50)),
+        Goal("added latency, p99 at c=64", "ms", 40, added(records, "models_get c=64", _p99)),
+        Goal("idle memory (PSS)", "MiB", 110, memory.idle if memory else None),
+        Goal("growth after 200,000 calls", "MiB", 5, memory.growth if memory else None),
+        Goal("cold start of scaimcp serve", "s", 1.5, findings.cold_start),
+        Goal("scaimcp dev, warm", "s", 4, findings.dev_start),
+    ]
+
+
+def of(records: Iterable[Record], group: str, peer: str) -> list[Record]:
+    """Return the good runs of one peer in one group, by round."""
+    found = [r for r in records if (r.group, r.peer) == (group, peer) and r.answers.ok]
+    return sorted(found, key=lambda record: record.round)
+
+
+def median(values: Sequence[float]) -> float | None:
+    """Return the median, None of nothing."""
+    return statistics.median(values) if values else None
+
+
+def cpu_of(records: Iterable[Record], group: str, peer: str) -> float | None:
+    """Return the CPU per answer in ms."""
+    return median([record.cpu_ms for record in of(records, group, peer)])
+
+
+def ratio_of(records: Sequence[Record], group: str, peer: str, floor: str) -> float | None:
+    """Return CPU per answer of `peer` to that of `floor`, compared within each round."""
+    pairs = _pairs(records, group, peer, floor)
+    return median([mine.cpu_ms / other.cpu_ms for mine, other in pairs if other.cpu_ms])
+
+
+def added(
+    records: Sequence[Record], group: str, latency: Callable[[Record], float]
+) -> float | None:
+    """Return what the gateway adds to the direct call, compared within each round; ms."""
+    pairs = _pairs(records, group, "gateway/uvicorn", "direct")
+    return median([latency(mine) - latency(other) for mine, other in pairs])
+
+
+def errors_of(records: Iterable[Record]) -> list[str]:
+    """Return a line for each run with bad answers; a bench with any of them proves nothing."""
+    return [
+        f"{record.group}, {record.peer}: {record.answers.errors} bad answers of "
+        f"{record.answers.ok + record.answers.errors}; {record.answers.sample}"
+        for record in records
+        if record.answers.errors or not record.answers.ok
+    ]
+
+
+def _pairs(
+    records: Sequence[Record], group: str, peer: str, other: str
+) -> list[tuple[Record, Record]]:
+    others = {record.round: record for record in of(records, group, other)}
+    mine = of(records, group, peer)
+    return [(record, others[record.round]) for record in mine if record.round in others]
+
+
+def _p50(record: Record) -> float:
+    return record.answers.p50_ms
+
+
+def _p99(record: Record) -> float:
+    return record.answers.p99_ms

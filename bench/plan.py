@@ -1,0 +1,121 @@
+"""Which peers get which load, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from bench.load import Load, call_model, call_models, get_model, list_tools
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A load for one peer."""
+
+    peer: str
+    load: Load
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Entries that are compared with each other, so they run one after the other."""
+
+    name: str
+    entries: tuple[Entry, ...]
+
+
+class Schedule(msgspec.Struct, frozen=True):
+    """How much is measured. ``total_seconds`` bounds the whole bench."""
+
+    rounds: int
+    seconds: float
+    warm_seconds: float
+    starts: int
+    growth_calls: int
+    with_dev: bool
+    total_seconds: float
+
+
+FULL = Schedule(3, 1.8, 0.4, 3, 200_000, with_dev=True, total_seconds=360)
+QUICK = Schedule(1, 1.0, 0.2, 1, 0, with_dev=False, total_seconds=60)
+
+
+def _entries(load: Load, *peers: str) -> tuple[Entry, ...]:
+    return tuple(Entry(peer, load) for peer in peers)
+
+
+GROUPS: tuple[Group, ...] = (
+    Group(
+        "models_get c=16",
+        _entries(
+            call_model(16),
+            "gateway/uvicorn",
+            "forward/uvicorn",
+            "bare/uvicorn",
+            "gateway/hypercorn",
+            "forward/hypercorn",
+            "bare/hypercorn",
+        ),
+    ),
+    Group("models_list c=16", _entries(call_models(16), "gateway/uvicorn", "gateway/hypercorn")),
+    Group(
+        "tools/list c=16",
+        (
+            Entry("gateway/uvicorn", list_tools(16)),
+            Entry("bytes/uvicorn", list_tools(16, checks_ids=False)),
+            Entry("gateway/hypercorn", list_tools(16)),
+            Entry("bytes/hypercorn", list_tools(16, checks_ids=False)),
+        ),
+    ),
+    Group(
+        "models_get c=1",
+        (
+            Entry("gateway/uvicorn", call_model(1)),
+            Entry("direct", get_model(1)),
+            Entry("forward/uvicorn", call_model(1)),
+            Entry("nginx", get_model(1)),
+        ),
+    ),
+    Group(
+        "models_get c=64",
+        (
+            Entry("gateway/uvicorn", call_model(64)),
+            Entry("direct", get_model(64)),
+            Entry("forward/uvicorn", call_model(64)),
+            Entry("gateway/hypercorn", call_model(64)),
+            Entry("nginx", get_model(64)),
+        ),
+    ),
+    Group(
+        "models_get c=16, 2026-07-28",
+        _entries(call_model(16, is_modern=True), "gateway/uvicorn"),
+    ),
+    Group(
+        "models_get c=16, sessions",
+        _entries(call_model(16, has_sessions=True), "gateway/uvicorn"),
+    ),
+    Group(
+        "tools/list c=16, 2026-07-28",
+        _entries(list_tools(16, is_modern=True), "gateway/uvicorn"),
+    ),
+)
+
+
+def runs(groups: Sequence[Group], rounds: int) -> Iterator[tuple[int, Group, Entry]]:
+    """Yield every run: all groups in each round, the order within a group reversed each time.
+
+    What drifts on the machine then hits the peers of a group alike.
+    """
+    for number in range(rounds):
+        for group in groups:
+            entries = group.entries if number % 2 == 0 else group.entries[::-1]
+            for entry in entries:
+                yield number, group, entry
+
+
+def present(groups: Sequence[Group], peers: frozenset[str]) -> tuple[Group, ...]:
+    """Leave out entries whose peer does not run here, and groups without entries."""
+    kept = (
+        Group(group.name, tuple(entry for entry in group.entries if entry.peer in peers))
+        for group in groups
+    )
+    return tuple(group for group in kept if group.entries)

@@ -1,0 +1,215 @@
+"""The worker: starts, shows that it lives, runs its job, survives an outage, stops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import asyncpg
+import pytest
+import pytest_asyncio
+import redis
+from arq.connections import ArqRedis, create_pool
+from arq.worker import Worker
+
+from scaimcp import queue
+from scaimcp.errors import SettingsError
+from scaimcp.migrating import migrate
+from scaimcp.settings import Settings, load
+from scaimcp.types import Secret
+from scaimcp.worker import create_worker
+from tests.integration.forwarder import forward
+from tests.integration.rawserver import eventually
+
+
+def environment(database_url: str, redis_url: str, **more: str) -> dict[str, str]:
+    return {
+        "SCAIMCP_DATABASE_URL": database_url,
+        "SCAIMCP_REDIS_URL": redis_url,
+        "SCAIMCP_SERVER_DRAIN_SECONDS": "2",
+        **{f"SCAIMCP_{name}": value for name, value in more.items()},
+    }
+
+
+@pytest_asyncio.fixture(scope="module")
+async def migrated_url(database_url: str) -> str:
+    await asyncio.to_thread(migrate, Secret(database_url))
+    return database_url
+
+
+@pytest.fixture
+def settings(migrated_url: str, redis_url: str) -> Settings:
+    return load(environment(migrated_url, redis_url, AUDIT_RETENTION_DAYS="30"))
+
+
+@pytest_asyncio.fixture
+async def pool(redis_url: str) -> AsyncIterator[ArqRedis]:
+    opened = await create_pool(
+        queue.connection(Secret(redis_url)),
+        job_serializer=queue.serialize,
+        job_deserializer=queue.deserialize,
+        default_queue_name=queue.QUEUE,
+    )
+    yield opened
+    await opened.aclose()
+
+
+async def rows_left(url: str) -> int:
+    connection = await asyncpg.connect(url)
+    try:
+        return int(await connection.fetchval("SELECT count(*) FROM audit_events"))
+    finally:
+        await connection.close()
+
+
+async def add_rows(url: str, days: int) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(
+            "INSERT INTO audit_events (at, tenant_id, actor_id, actor_type, action, resource_type,"
+            f" resource_id, status, request_id) VALUES (now() - interval '{days} days', 't', 'u',"
+            " 'user', 'a.b', 'a', 'x', 'SUCCESS', 'r')"
+        )
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("missing", ["SCAIMCP_DATABASE_URL", "SCAIMCP_REDIS_URL"])
+def test_a_worker_without_its_stores_does_not_start(missing: str) -> None:
+    env = environment("postgresql://h/d", "redis://h")
+    del env[missing]
+    with pytest.raises(SettingsError, match=missing):
+        create_worker(load(env))
+
+
+async def test_a_worker_has_the_contracts_queue_and_limits(settings: Settings) -> None:
+    worker = create_worker(settings)
+    assert (worker.queue_name, worker.health_check_key) == (
+        "scaimcp:queue", "scaimcp:queue:health-check",
+    )  # fmt: skip
+    assert worker.max_jobs == 25
+    assert worker.job_serializer is queue.serialize
+    assert worker.job_deserializer is queue.deserialize
+    assert [job.name for job in worker.cron_jobs or ()] == ["audit_prune"]
+    await worker.close()
+
+
+async def run_until_idle(worker: Worker) -> None:
+    worker.burst = True
+    await worker.async_run()
+
+
+async def test_a_job_of_the_queue_prunes_and_the_health_key_tells(
+    settings: Settings, pool: ArqRedis, migrated_url: str
+) -> None:
+    await add_rows(migrated_url, 31)
+    await add_rows(migrated_url, 1)
+    worker = create_worker(settings)
+    try:
+        await pool.enqueue_job("audit_prune")
+        await run_until_idle(worker)
+        assert worker.jobs_complete == 1
+        assert await rows_left(migrated_url) == 1
+        assert b"j_complete=" in (await pool.get(queue.HEALTH_KEY) or b"")
+        assert 0 < await pool.pttl(queue.HEALTH_KEY) <= 11_000
+    finally:
+        await worker.close()
+
+
+async def test_a_job_that_is_no_data_is_not_run(settings: Settings, pool: ArqRedis) -> None:
+    import_job = b"cos\nsystem\n(S'touch /tmp/owned'\ntR."
+    await pool.set("arq:job:evil", import_job)
+    await pool.zadd(queue.QUEUE, {"evil": int(time.time() * 1000)})
+    worker = create_worker(settings)
+    try:
+        await run_until_idle(worker)
+        assert (worker.jobs_complete, worker.jobs_failed) == (0, 1)
+    finally:
+        await worker.close()
+
+
+# --- as a process -----------------------------------------------------------------------------
+
+
+@contextmanager
+def running_worker(env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("SCAIMCP_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scaimcp", "worker"],
+        env={**clean, **env},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """Wait for the end after SIGTERM and return what was logged."""
+    process.send_signal(signal.SIGTERM)
+    _, logged = process.communicate(timeout=20)
+    return logged
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as opened:
+        opened.delete(queue.HEALTH_KEY)
+        yield opened
+
+
+@pytest.mark.slow
+async def test_the_process_shows_that_it_lives_and_stops_on_sigterm(
+    migrated_url: str, redis_url: str, store: redis.Redis
+) -> None:
+    with running_worker(environment(migrated_url, redis_url)) as process:
+        await eventually(lambda: store.exists(queue.HEALTH_KEY) == 1, 20)
+        assert process.poll() is None
+        logged = await asyncio.to_thread(ended, process)
+    assert process.returncode == 0
+    assert "worker started" in logged
+    assert "Traceback" not in logged
+
+
+@pytest.mark.slow
+async def test_an_outage_of_redis_is_survived(
+    migrated_url: str, redis_url: str, store: redis.Redis, pool: ArqRedis
+) -> None:
+    async with forward(redis_url) as line:
+        with running_worker(environment(migrated_url, line.url)) as process:
+            await eventually(lambda: store.exists(queue.HEALTH_KEY) == 1, 20)
+            await line.cut()
+            await asyncio.sleep(3.5)
+            assert process.poll() is None
+            await line.mend()
+            await add_rows(migrated_url, 400)
+            before = await rows_left(migrated_url)
+            await pool.enqueue_job("audit_prune")
+            async with asyncio.timeout(30):
+                left = before
+                while left >= before:
+                    await asyncio.sleep(0.05)
+                    left = await rows_left(migrated_url)
+            await asyncio.to_thread(ended, process)
+    assert process.returncode == 0
+
+
+@pytest.mark.slow
+async def test_a_worker_that_misses_a_setting_ends_with_five() -> None:
+    with running_worker({"SCAIMCP_REDIS_URL": "redis://127.0.0.1:1/0"}) as process:
+        _, logged = await asyncio.to_thread(process.communicate, timeout=20)
+    assert process.returncode == 5
+    assert "SCAIMCP_DATABASE_URL" in logged
