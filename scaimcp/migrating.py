@@ -39,7 +39,14 @@ async def current_revision(database: Database) -> str | None:
 
 
 def migrate(url: Secret, revision: str = "head", *, down: bool = False) -> None:
-    """Bring the database to `revision`; ``down`` goes back to it."""
+    """Bring the database to `revision`; ``down`` goes back to it.
+
+    Processes that start together take turns. Runs an event loop of its own.
+
+    Raises:
+        OSError: no connection, or another migration holds the database for a minute.
+        sqlalchemy.exc.SQLAlchemyError: a statement failed; its revision is rolled back.
+    """
     config = _config()
     config.attributes["database_url"] = url.reveal()
     if down:

@@ -15,7 +15,14 @@ from scaimcp.types import Secret
 _COMMAND_SECONDS = 5.0
 _ACQUIRE_SECONDS = 5.0
 _PING_SECONDS = 1.0
-_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# The internal one is what asyncpg raises when a connection breaks between two statements.
+_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 # A connection string is parsed when the first connection is made.
 _CONNECT_ERRORS = (*_ERRORS, ValueError, OverflowError)
 

@@ -147,7 +147,8 @@ class Client:
         cursor: str | None = None
         for _ in range(_PAGES):
             result = self.ask("tools/list", {} if cursor is None else {"cursor": cursor})
-            names += [tool["name"] for tool in _member(result, "tools", list)]
+            tools = _list(result, "tools")
+            names += [str(tool.get("name")) for tool in tools if isinstance(tool, dict)]
             cursor = result.get("nextCursor")
             if cursor is None:
                 break
@@ -158,11 +159,11 @@ class Client:
     def call_me(self) -> str:
         """Ask who the token belongs to."""
         result = self.ask("tools/call", {"name": "me_get", "arguments": {}})
-        content = _member(result, "content", list)
-        value = _parsed(content[0].get("text", "").encode() if content else b"")
+        text = next(_texts(_list(result, "content")), "")
+        value = _parsed(text.encode())
         if result.get("isError"):
             raise StepFailed(f"refused with {_error_text(value)}")
-        user = _member(value or {}, "user", dict)
+        user = _object(value or {}, "user")
         return f"caller {user.get('email') or user.get('id') or 'without a name'}"
 
     def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -171,12 +172,7 @@ class Client:
         Raises:
             StepFailed: an HTTP or JSON-RPC error, or no result.
         """
-        reply = self.send(method, params)
-        if reply.message is None:
-            raise StepFailed(f"HTTP {reply.status} without a JSON-RPC message")
-        if reply.status != 200 or "error" in reply.message:
-            raise StepFailed(f"HTTP {reply.status}, {_error_text(reply.message)}")
-        return _member(reply.message, "result", dict)
+        return _result(self.send(method, params))
 
     def send(self, method: str, params: dict[str, Any]) -> Reply:
         """Send one request in the era's form."""
@@ -241,7 +237,7 @@ class Handshake(Client):
             "clientInfo": {"name": "scaimcp-smoke", "version": __version__},
         }
         reply = self.send("initialize", params)
-        result = self._checked(reply)
+        result = _result(reply)
         if result.get("protocolVersion") != HANDSHAKE:
             raise StepFailed(f"speaks {result.get('protocolVersion')} instead of {HANDSHAKE}")
         self._session.headers = {"MCP-Protocol-Version": HANDSHAKE}
@@ -261,11 +257,6 @@ class Handshake(Client):
         """Send one request within the session."""
         return self.post(self.request(method, params), self._session.headers)
 
-    def _checked(self, reply: Reply) -> dict[str, Any]:
-        if reply.message is None or reply.status != 200 or "error" in reply.message:
-            raise StepFailed(f"HTTP {reply.status}, {_error_text(reply.message)}")
-        return _member(reply.message, "result", dict)
-
 
 class Modern(Client):
     """The era in which every request stands alone."""
@@ -281,7 +272,7 @@ class Modern(Client):
     def discover(self) -> str:
         """Ask what the server speaks."""
         result = self.ask("server/discover", {})
-        spoken = _member(result, "supportedVersions", list)
+        spoken = _list(result, "supportedVersions")
         if MODERN not in spoken:
             raise StepFailed(f"does not speak {MODERN}")
         return f"speaks {', '.join(map(str, spoken))}"
@@ -323,11 +314,33 @@ def _parsed(content: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _member(owner: Mapping[str, Any], name: str, kind: type) -> Any:
+def _result(reply: Reply) -> dict[str, Any]:
+    if reply.message is None:
+        raise StepFailed(f"HTTP {reply.status} without a JSON-RPC message")
+    if reply.status != 200 or "error" in reply.message:
+        raise StepFailed(f"HTTP {reply.status}, {_error_text(reply.message)}")
+    return _object(reply.message, "result")
+
+
+def _object(owner: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = owner.get(name)
-    if not isinstance(value, kind):
+    if not isinstance(value, dict):
         raise StepFailed(f"the answer has no {name}")
     return value
+
+
+def _list(owner: Mapping[str, Any], name: str) -> list[Any]:
+    value = owner.get(name)
+    if not isinstance(value, list):
+        raise StepFailed(f"the answer has no {name}")
+    return value
+
+
+def _texts(content: list[Any]) -> Iterator[str]:
+    """Return the texts of content blocks."""
+    for block in content:
+        if isinstance(block, dict) and isinstance(block.get("text"), str):
+            yield block["text"]
 
 
 def _server(result: Mapping[str, Any]) -> str:

@@ -69,7 +69,8 @@ class Result(msgspec.Struct, frozen=True):
 
     ``fields`` are the published top-level names in their order, with descriptions; ``always`` are
     those the gateway itself always sets, the only ones a strict client may rely on. ``long_text``
-    names the field that is cut when the result is over its cap.
+    names the field that is cut when the result is over its cap. ``otherwise`` holds values of
+    published fields that the platform leaves out where they go without saying.
     """
 
     kind: ResultKind
@@ -77,6 +78,7 @@ class Result(msgspec.Struct, frozen=True):
     always: tuple[str, ...] = ()
     types: tuple[tuple[str, str], ...] = ()
     long_text: tuple[str, ...] = ()
+    otherwise: tuple[tuple[str, str], ...] = ()
 
 
 class Rule(msgspec.Struct, frozen=True):

@@ -109,9 +109,7 @@ class ModuleDirectory:
         scope = scope_of(caller)
         lock = self._locks.setdefault(scope, asyncio.Lock())
         async with lock:
-            known = self.known(caller, max_age)
-            if known is None and not self._read_just_now(scope):
-                known = await self._read(context, scope)
+            known = self.known(caller, max_age) or await self._read(context, scope)
         self._locks.pop(scope, None)
         return known or self._fallback(caller, scope)
 
@@ -134,7 +132,12 @@ class ModuleDirectory:
         return entry is not None and self._monotonic() - entry.tried_at < _REREAD_SECONDS
 
     async def _read(self, context: RequestContext, scope: str) -> ModuleState | None:
-        """Ask with the caller's bearer, on 403 with the service token; None without an answer."""
+        """Ask with the caller's bearer, on 403 with the service token; None without an answer.
+
+        At most once a second, unless the last answer was a refusal of one caller.
+        """
+        if self._read_just_now(scope):
+            return None
         caller = context.caller
         trace = Trace(context.request_id, context.traceparent)
         if not self._is_denied(caller.key):

@@ -15,6 +15,7 @@ import msgspec
 from scaimcp.catalog import rawjson
 from scaimcp.catalog.capping import binary_too_large, cap_list, cap_members
 from scaimcp.catalog.definition import PLACE, ToolDefinition
+from scaimcp.catalog.translate import rest_of
 from scaimcp.errors import PlatformFailure
 from scaimcp.scaigrid.client import PlatformAnswer
 from scaimcp.types import ToolResult
@@ -89,14 +90,25 @@ def _object(reply: Reply) -> ToolResult:
     if data.startswith(b"["):
         name = reply.names[0] if len(reply.names) == 1 else "items"
         return _finish(reply, {name: data})
-    return _finish(reply, rawjson.members(data))
+    return _finish(reply, {**_known(reply), **rawjson.members(data)})
+
+
+def _known(reply: Reply) -> dict[str, bytes]:
+    """Return published fields that count where the platform leaves them out.
+
+    They are what the call was about (path arguments and the model) and `Result.otherwise`.
+    """
+    about = {"model", *PLACE.findall(rest_of(reply.definition).path)}
+    given = about & reply.arguments.keys()
+    fields = {name: reply.argument(name) for name in reply.names if name in given}
+    return fields | {n: rawjson.encode(v) for n, v in reply.definition.result.otherwise}
 
 
 def _without_data(reply: Reply) -> ToolResult:
-    request = reply.definition.request
-    places = PLACE.findall(request.path) if request is not None else []
+    request = rest_of(reply.definition)
+    places = PLACE.findall(request.path)
     fields = {"id": reply.argument(places[-1])} if places else {}
-    if request is not None and request.method == "DELETE":
+    if request.method == "DELETE":
         fields = {"deleted": _TRUE, **fields}
     return ToolResult(rawjson.to_object(fields.items()))
 

@@ -30,9 +30,14 @@ def an(owner: str, more: str = "") -> Result:
     return Result("object", tuple(OBJECTS[owner].items()) + _describe(more))
 
 
-def fields(names: str, *, long_text: tuple[str, ...] = ()) -> Result:
+def fields(
+    names: str,
+    *,
+    long_text: tuple[str, ...] = (),
+    otherwise: tuple[tuple[str, str], ...] = (),
+) -> Result:
     """Comma-separated top-level names from the shared glossary, in their published order."""
-    return Result("object", _describe(names), long_text=long_text)
+    return Result("object", _describe(names), long_text=long_text, otherwise=otherwise)
 
 
 def list_of(owner: str, more: str = "") -> Result:

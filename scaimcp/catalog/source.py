@@ -22,7 +22,7 @@ from scaimcp.catalog.manifests import Manifests
 from scaimcp.catalog.modules import LIST_SECONDS, ModuleDirectory, ModuleState, scope_of
 from scaimcp.catalog.registry import Registry, snapshot
 from scaimcp.catalog.reshape import Caps, to_result
-from scaimcp.catalog.translate import TranslationFault, path_faults, stand_in, to_request
+from scaimcp.catalog.translate import TranslationFault, path_faults, rest_of, stand_in, to_request
 from scaimcp.errors import PlatformFailure, ProtocolError, ToolError
 from scaimcp.scaigrid.client import PlatformClient, Trace
 from scaimcp.scaigrid.envelope import AuthenticationLost
@@ -244,15 +244,13 @@ def invalid_arguments(faults: list[dict[str, str]]) -> ToolError:
 
 
 def _template(definition: ToolDefinition) -> str:
-    request = definition.request
-    return f"{request.method} {request.path}" if request is not None else ""
+    request = rest_of(definition)
+    return f"{request.method} {request.path}"
 
 
 def _renaming(definition: ToolDefinition, arguments: dict[str, Any]) -> Callable[[str], str]:
     """Return how the platform's field names become those of the caller's arguments."""
-    request = definition.request
-    if request is None:
-        return str
+    request = rest_of(definition)
     if request.body == "config":
         return lambda field: f"config.{field}"
     names = dict(_WIRE_NAMES.get(request.body, {}))

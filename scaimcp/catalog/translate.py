@@ -78,6 +78,13 @@ def escape(value: str) -> str:
     return quote(value, safe="")
 
 
+def rest_of(definition: ToolDefinition) -> RestRequest:
+    """Return the REST side of a platform tool; the gateway's own tools have none."""
+    if definition.request is None:
+        raise ValueError(f"{definition.name} has no request")
+    return definition.request
+
+
 def to_request(
     definition: ToolDefinition, arguments: dict[str, Any], tenant_slug: str
 ) -> PlatformRequest:
@@ -92,9 +99,7 @@ def to_request(
         TranslationFault: base64 that cannot be read, a file that is too large, a URL that is not
             https, a repeated ``custom_id``.
     """
-    rest = definition.request
-    if rest is None:
-        raise ValueError(f"{definition.name} has no request")
+    rest = rest_of(definition)
     left = dict(arguments)
     if definition.result.kind in ("audio", "audio_json"):
         left.pop(_RESULT_FORM, None)

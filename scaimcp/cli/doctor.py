@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 
+from scaimcp.cli.main import EXIT_SETTINGS
 from scaimcp.doctor import Check, check_settings, examine
 from scaimcp.errors import SettingsError
 from scaimcp.settings import Settings, load
 from scaimcp.telemetry.logs import configure_logs
-
-EXIT_SETTINGS = 5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use, 5 settings that cannot be used.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -43,5 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"scaimcp: {error.message}", file=sys.stderr)
         return EXIT_SETTINGS
+    except BrokenPipeError:
+        # Who read our output has left, as `head` does; nothing more can be flushed at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         return 130

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from scaimcp.dev.processes import DevelopmentError
 from scaimcp.dev.readiness import Completed, HttpOk, ReadyFile, RedisKey
+from scaimcp.dev.standin import standin_tokens
 from scaimcp.dev.supervisor import STACK, Child, Fact
 
 STATE_KEY_NAME = "state.key"
@@ -22,6 +23,7 @@ STATE_KEY_BYTES = 32
 PLATFORM_DATABASE = "platform.sqlite"
 PLATFORM_READY = "platform.json"
 WORKER_HEALTH_KEY = "scaimcp:queue:health-check"
+SERVICE_ROLE = "tenant_admin"
 DRAIN_SECONDS = 2
 GATEWAY_STOP_SECONDS = DRAIN_SECONDS + 3.0
 OWN_SETTINGS = ("SCAIMCP_", "SCAIGRID_HOST")
@@ -206,6 +208,9 @@ def gateway_settings(
         "SCAIMCP_SERVER_DRAIN_SECONDS": str(DRAIN_SECONDS),
         "SCAIMCP_LOG_FORMAT": "console",
     }
+    if options.platform_url is None:
+        # Whoever may not read module states sees the same modules as whoever may.
+        settings["SCAIMCP_PLATFORM_SERVICE_TOKEN"] = standin_tokens()[SERVICE_ROLE]
     if isinstance(platform_url, Fact) or platform_url.startswith("http:"):
         settings["SCAIMCP_PLATFORM_ALLOW_HTTP"] = "true"
     if not address.is_loopback:

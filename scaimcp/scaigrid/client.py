@@ -190,9 +190,7 @@ class PlatformClient:
             raise unavailable("The platform cannot be reached.") from None
         except (aiohttp.ClientResponseError, aiohttp.InvalidURL):
             raise bad_response(0) from None
-        except (aiohttp.ClientError, OSError) as error:
-            if isinstance(error, TimeoutError):
-                raise
+        except (aiohttp.ClientError, OSError):
             failed = unavailable("The connection to the platform failed.")
             failed.retryable = True
             raise failed from None

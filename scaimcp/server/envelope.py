@@ -197,7 +197,7 @@ def read_params(message: Message) -> Params:
 
 def result_message(message_id: bytes, result: bytes) -> bytes:
     """Join an answer."""
-    return b'{"jsonrpc":"2.0","id":' + message_id + b',"result":' + result + b"}"
+    return b"".join((b'{"jsonrpc":"2.0","id":', message_id, b',"result":', result, b"}"))
 
 
 def error_object(error: GatewayError, gateway_request_id: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Bodies go through the real envelope reader, so that failures are those of the re
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,10 +51,14 @@ Scripted = Reply | ToolError
 class FakePlatform(PlatformClient):
     """Answers by ``"GET /path"``; the last answer of a route is repeated.
 
-    ``calls`` holds what arrived with the bearer it came with.
+    ``calls`` holds what arrived with the bearer it came with. `is_slow` lets others run before
+    an answer.
     """
 
-    def __init__(self, routes: Mapping[str, Scripted] | None = None) -> None:
+    def __init__(
+        self, routes: Mapping[str, Scripted] | None = None, *, is_slow: bool = False
+    ) -> None:
+        self.is_slow = is_slow
         self._routes: dict[str, list[Scripted]] = {}
         self.calls: list[tuple[PlatformRequest, str]] = []
         for route, answer in (routes or {}).items():
@@ -75,6 +80,8 @@ class FakePlatform(PlatformClient):
         if script is None:
             raise failure(404, None, {})
         answer = script.pop(0) if len(script) > 1 else script[0]
+        if self.is_slow:
+            await asyncio.sleep(0)
         if isinstance(answer, ToolError):
             raise answer
         return to_answer(answer, is_raw=request.is_raw)

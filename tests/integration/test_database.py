@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 from alembic import command
 from scaimcp.audit import store as audit
 from scaimcp.jobs.audit import BATCH, prune_audit
-from scaimcp.migrating import migrate, scripts
+from scaimcp.migrating import current_revision, head_revision, migrate, scripts
 from scaimcp.postgres import Database, DatabaseUnavailable, open_database
 from scaimcp.settings import load
 from scaimcp.telemetry import metrics
@@ -199,6 +199,16 @@ def _scripts() -> ScriptDirectory:
 def test_the_revisions_are_one_line() -> None:
     assert len(_scripts().get_heads()) == 1
     assert len(_scripts().get_bases()) == 1
+
+
+async def test_the_revision_of_a_database_can_be_asked(empty_url: str) -> None:
+    async with open_database(Secret(empty_url), 1) as opened:
+        assert await current_revision(opened) is None
+        await asyncio.to_thread(migrate, Secret(empty_url))
+        assert await current_revision(opened) == head_revision() == _scripts().get_current_head()
+    async with open_database(DEAD, 1) as dead:
+        with pytest.raises(DatabaseUnavailable):
+            await current_revision(dead)
 
 
 async def test_a_migration_waits_for_one_that_is_running(empty_url: str) -> None:

@@ -50,7 +50,8 @@ TOOLS = (
         ),
         permission="scaiecho:transcribe",
         hints="O",
-        result=fields(_JOB, long_text=("transcript",)),
+        # A transcript that comes at once comes without a status.
+        result=fields(_JOB, long_text=("transcript",), otherwise=(("status", "completed"),)),
         module_id="scaiecho",
         body="multipart",
         files=(("audio_base64", "file"),),

@@ -167,6 +167,12 @@ def test_a_tool_without_a_limit_gets_another_hint() -> None:
     assert "limit" not in page(["x" * 50] * 100, 1000, has_limit=False)["truncated"]["hint"]
 
 
+def test_a_page_without_rows_over_the_cap_is_refused() -> None:
+    with pytest.raises(ToolError) as error:
+        page([], 450, next_cursor="c" * 512)
+    assert error.value.code == "RESULT_TOO_LARGE"
+
+
 def test_a_first_row_over_the_cap_is_refused() -> None:
     with pytest.raises(ToolError) as error:
         page(["x" * 2000, "y"], 1000)

@@ -11,8 +11,8 @@ import pytest
 from scaimcp.catalog.contributed import Contribution
 from scaimcp.catalog.manifests import FAILURE_SECONDS, KEEP_SECONDS, Manifests
 from scaimcp.catalog.modules import ModuleRow, ModuleState
-from scaimcp.scaigrid.client import PlatformAnswer, PlatformRequest, Trace
-from scaimcp.types import ModuleView, RequestContext, Secret
+from scaimcp.scaigrid.client import PlatformRequest
+from scaimcp.types import ModuleView, RequestContext
 from tests.fakes.callers import Clock, caller, context, homeless
 from tests.fakes.platform import DOWN, FakePlatform, Reply, Scripted, data, refusal
 from tests.unit.catalog.test_contributed import entry, manifest
@@ -221,19 +221,8 @@ async def test_the_memory_does_not_grow_without_end() -> None:
     assert setup.count == 10_002
 
 
-class Slow(FakePlatform):
-    """Lets others run before it answers."""
-
-    async def request(
-        self, request: PlatformRequest, bearer: Secret | None, trace: Trace
-    ) -> PlatformAnswer:
-        answer = await super().request(request, bearer, trace)
-        await asyncio.sleep(0)
-        return answer
-
-
 async def test_callers_at_the_same_time_share_one_question() -> None:
-    platform = Slow({ROUTE: Reply(body=manifest(entry()))})
+    platform = FakePlatform({ROUTE: Reply(body=manifest(entry()))}, is_slow=True)
     manifests = Manifests(platform, frozenset(), monotonic=Clock())
     found = await asyncio.gather(
         *(manifests.contributions(context(), state(row())) for _ in range(5))

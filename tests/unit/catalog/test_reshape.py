@@ -85,6 +85,32 @@ def test_nulls_go_at_the_top_level_only() -> None:
 
 
 @pytest.mark.parametrize(
+    ("tool", "arguments", "given", "expected"),
+    [
+        ("inference_transcribe", {"model": "m", "prompt": "p"}, {"text": "x"},
+         {"model": "m", "text": "x"}),
+        ("inference_transcribe", {"model": "m"}, {"text": "x", "model": "n"},
+         {"model": "n", "text": "x"}),
+        ("users_get_module_permissions", {"user_id": "usr_1"}, {"permissions": []},
+         {"user_id": "usr_1", "permissions": []}),
+        ("providers_discover", {"provider_id": "prv_1"}, {"provider_id": None, "models": []},
+         {"provider_id": "prv_1", "models": []}),
+        ("echo_transcribe", {}, {"job_id": "j", "transcript": "t"},
+         {"job_id": "j", "status": "completed", "transcript": "t"}),
+        ("echo_transcribe", {}, {"job_id": "j", "status": "queued"},
+         {"job_id": "j", "status": "queued"}),
+        ("users_get", {"user_id": "usr_1"}, {"id": "usr_1"}, {"id": "usr_1"}),
+        ("models_update", {"model_id": "m", "slug": "s"}, {"id": "m"}, {"id": "m"}),
+    ],
+)  # fmt: skip
+def test_published_fields_that_the_platform_leaves_out_come_from_the_call(
+    tool: str, arguments: dict[str, Any], given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    found = value(tool, data(given), **arguments)
+    assert list(found.items()) == list(expected.items())
+
+
+@pytest.mark.parametrize(
     ("tool", "expected"),
     [("matrix_search", {"results": [1]}), ("bunker_exec", {"items": [1]})],
 )
