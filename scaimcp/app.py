@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,12 +17,13 @@ from scaimcp.auth.admittance import Proxies
 from scaimcp.bootstrap import Services, open_services
 from scaimcp.errors import GatewayError, RequestRefused
 from scaimcp.gateway.sources import ToolSource
+from scaimcp.ids import new_id
 from scaimcp.rest.access import Access, id_of
 from scaimcp.rest.catalogue import CatalogueResource
 from scaimcp.rest.edge import RestEdge
 from scaimcp.rest.metadata import MetadataResource
 from scaimcp.rest.openapi import openapi_route
-from scaimcp.rest.probes import Lifecycle, ProbeResource
+from scaimcp.rest.probes import Check, Lifecycle, ProbeResource
 from scaimcp.rest.responses import failure
 from scaimcp.rest.routes import RestRoute
 from scaimcp.scaigrid.client import PlatformRequest, Trace
@@ -117,20 +119,22 @@ class GatewayApp:
         return [_route(route) for route in self._probes().routes(with_metrics=with_metrics)]
 
     def _probes(self) -> ProbeResource:
-        parts = {"database": self._database, "redis": self._redis, "platform": self._platform}
-        return ProbeResource(self.lifecycle, parts, self._multiprocess_dir)
+        return ProbeResource(self.lifecycle, self._parts, self._multiprocess_dir)
 
-    async def _database(self) -> None:
-        if self.services is not None:
-            await self.services.database.ping()
+    def _parts(self) -> dict[str, Check]:
+        """Return the checks of what the gateway leans on; none while nothing is open."""
+        services = self.services
+        if services is None:
+            return {}
 
-    async def _redis(self) -> None:
-        if self.services is not None:
-            await self.services.redis.ping()
+        async def platform() -> None:
+            await services.platform.request(_HEALTH, None, Trace(new_id("req_")))
 
-    async def _platform(self) -> None:
-        if self.services is not None:
-            await self.services.platform.request(_HEALTH, None, Trace("probe"))
+        return {
+            "database": services.database.ping,
+            "redis": services.redis.ping,
+            "platform": platform,
+        }
 
 
 def create_app(
@@ -158,9 +162,7 @@ def _closed() -> RequestRefused:
 
 
 async def _on_refusal(request: Request, error: Exception) -> Response:
-    if not isinstance(error, GatewayError):
-        raise error
-    return failure(error, id_of(request))
+    return failure(cast(GatewayError, error), id_of(request))
 
 
 # The router raises no others.
@@ -171,12 +173,11 @@ _HTTP_ERRORS = {
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    code, message = _HTTP_ERRORS[error.status_code]
-    refusal = RequestRefused(code, message, http_status=error.status_code)
+    found = cast(HTTPException, error)
+    code, message = _HTTP_ERRORS[found.status_code]
+    refusal = RequestRefused(code, message, http_status=found.status_code)
     response = failure(refusal, id_of(request))
-    response.headers.update(error.headers or {})
+    response.headers.update(found.headers or {})
     return response
 
 

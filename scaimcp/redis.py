@@ -125,6 +125,7 @@ class RedisRateLimiter:
         self._paused_until = 0.0
         self._limits = {name: most for name, most in limits.items() if most > 0}
         self._names = list(self._limits)
+        self.is_on = bool(self._limits)
 
     async def take(self, caller: Caller) -> int | None:
         """Count one request; return None, or the whole seconds to wait."""

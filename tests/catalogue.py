@@ -174,6 +174,4 @@ def expected_tools(role: str) -> list[str]:
     user who may list them.
     """
     plain = role.removeprefix("other_")
-    modules = GLOBEX if plain != role else MODULES[plain]
-    notes = [name for name, needed in DEMO_NOTES.items() if may(plain, needed)]
-    return [*visible(plain, modules), *(notes if "demo-notes" in modules else [])]
+    return visible(plain, GLOBEX if plain != role else MODULES[plain])

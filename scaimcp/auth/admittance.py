@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from scaimcp.errors import RequestRefused
 
@@ -26,6 +27,7 @@ _PREFLIGHT: HeaderLines = (
 )
 
 
+@lru_cache(256)
 def host_name(raw: bytes) -> str:
     """Return the host of a ``Host`` header, lower-case, without port and brackets."""
     host = raw.decode("latin-1").strip().lower()
@@ -77,6 +79,8 @@ def check_media_type(raw: bytes | None) -> None:
     Raises:
         RequestRefused: 415.
     """
+    if raw == b"application/json":
+        return
     if raw is None or raw.partition(b";")[0].strip().lower() != b"application/json":
         raise RequestRefused(
             "UNSUPPORTED_MEDIA_TYPE", "The body must be application/json.", http_status=415

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
@@ -64,7 +65,7 @@ class RestRequest(msgspec.Struct, frozen=True):
     page: tuple[str, str] | None = None
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(msgspec.Struct, frozen=True, dict=True):
     """What a tool answers with.
 
     ``fields`` are the published top-level names in their order, with descriptions; ``always`` are
@@ -80,6 +81,11 @@ class Result(msgspec.Struct, frozen=True):
     long_text: tuple[str, ...] = ()
     otherwise: tuple[tuple[str, str], ...] = ()
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Published field names in their order."""
+        return tuple(name for name, _ in self.fields)
+
 
 class Rule(msgspec.Struct, frozen=True):
     """A condition over several arguments that JSON Schema of section 4 does not express."""
@@ -88,7 +94,7 @@ class Rule(msgspec.Struct, frozen=True):
     arguments: tuple[str, ...]
 
 
-class ToolDefinition(msgspec.Struct, frozen=True):
+class ToolDefinition(msgspec.Struct, frozen=True, dict=True):
     """One tool, whatever its origin. Spec: core-tools 1–3.
 
     ``permission`` is "" for any authenticated caller; ``roles`` is a further condition, any of
@@ -113,6 +119,13 @@ class ToolDefinition(msgspec.Struct, frozen=True):
     sensitive: frozenset[str] = frozenset()
     resolves_model: bool = False
     chars: int | None = None
+
+    @cached_property
+    def about(self) -> tuple[str, ...]:
+        """Published fields that the call itself knows: the model and the path's arguments."""
+        path = self.request.path if self.request is not None else ""
+        known = {"model", *PLACE.findall(path)}
+        return tuple(name for name in self.result.names if name in known)
 
 
 SENSITIVE_ARGUMENTS = frozenset(

@@ -18,7 +18,7 @@ from scaimcp.catalog.modules import ModuleRow, ModuleState, scope_of
 from scaimcp.errors import PlatformFailure, ToolError
 from scaimcp.scaigrid.client import PlatformClient, PlatformRequest, Trace
 from scaimcp.telemetry.logs import get_logger
-from scaimcp.types import RequestContext
+from scaimcp.types import Caller, RequestContext
 
 KEEP_SECONDS = 900.0
 FAILURE_SECONDS = 60.0
@@ -30,6 +30,12 @@ _EMPTY = Contribution()
 _Key = tuple[str, str, str]
 _SERIALS = itertools.count(1)
 _log = get_logger("scaimcp.catalog")
+
+
+class _Wanted(msgspec.Struct, frozen=True):
+    key: _Key
+    path: str
+    is_active: bool
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -52,6 +58,18 @@ class Manifests:
         self._monotonic = monotonic
         self._kept: dict[_Key, _Kept] = {}
         self._locks: dict[_Key, asyncio.Lock] = {}
+        self._wanted: dict[str, tuple[ModuleState, list[_Wanted]]] = {}
+
+    def known(self, caller: Caller, state: ModuleState) -> tuple[Contribution, ...] | None:
+        """Return what `contributions` would, or None when a manifest has to be fetched first."""
+        found: list[Contribution] = []
+        for wanted in self._modules(scope_of(caller), state):
+            known = self._known(wanted.key)
+            if known is not None:
+                found.append(known)
+            elif wanted.is_active:
+                return None
+        return tuple(found)
 
     async def contributions(
         self, context: RequestContext, state: ModuleState
@@ -65,22 +83,33 @@ class Manifests:
         """
         found: dict[str, Contribution] = {}
         missing: dict[_Key, str] = {}
-        for row in _rows(state):
-            path = self._path(row)
-            if path is None:
-                continue
-            key = (scope_of(context.caller), row.module_id, row.version)
-            known = self._known(key)
+        for wanted in self._modules(scope_of(context.caller), state):
+            known = self._known(wanted.key)
             if known is not None:
-                found[row.module_id] = known
-            elif row.module_id in state.view.active:
-                missing[key] = path
+                found[wanted.key[1]] = known
+            elif wanted.is_active:
+                missing[wanted.key] = wanted.path
         if missing:
             fetched = await asyncio.gather(
                 *(self._fetch_once(context, key, path) for key, path in missing.items())
             )
             found |= {key[1]: got for key, got in zip(missing, fetched, strict=True)}
         return tuple(found[module_id] for module_id in sorted(found))
+
+    def _modules(self, scope: str, state: ModuleState) -> list[_Wanted]:
+        """Return the modules with a manifest, by id; worked out once per reading of the states."""
+        kept = self._wanted.get(scope)
+        if kept is not None and kept[0] is state:
+            return kept[1]
+        wanted = [
+            _Wanted((scope, row.module_id, row.version), path, row.module_id in state.view.active)
+            for row in sorted(_rows(state), key=lambda row: row.module_id)
+            if (path := self._path(row)) is not None
+        ]
+        if len(self._wanted) >= _ENTRIES:
+            self._wanted.clear()
+        self._wanted[scope] = (state, wanted)
+        return wanted
 
     def _known(self, key: _Key) -> Contribution | None:
         kept = self._kept.get(key)

@@ -6,12 +6,14 @@ Numbers keep every digit the platform sent. Spec: core-tools 6.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 NULL = b"null"
+_RAW_NULL = msgspec.Raw(NULL)
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 encode = msgspec.json.Encoder().encode
@@ -52,6 +54,31 @@ def members(raw: bytes) -> dict[str, bytes]:
     }
 
 
+def arranged(raw: bytes, names: Iterable[str], absent: Mapping[str, bytes]) -> bytes:
+    """Return a compact object with `names` first, in their order, and without nulls.
+
+    Does in one pass what `members`, `ordered` and `to_object` do one by one.
+
+    Args:
+        raw: a compact JSON object.
+        names: published names.
+        absent: members that count where `raw` has none or null, encoded.
+    """
+    fields: dict[str, Any] = _decode_object(raw)
+    if NULL in raw:
+        fields = {key: item for key, item in fields.items() if item != _RAW_NULL}
+    for name, item in absent.items():
+        fields.setdefault(name, item)
+    pieces: list[bytes] = []
+    for name in names:
+        item = fields.pop(name, None)
+        if item is not None:
+            pieces += (_key(name), item)
+    for name, item in fields.items():
+        pieces += (_key(name), item)
+    return b"{%b}" % b"".join(pieces)[1:]
+
+
 def elements(raw: bytes) -> list[bytes]:
     """Split a JSON array into its encoded elements.
 
@@ -66,16 +93,23 @@ def value(raw: bytes | None) -> Any:
     return None if raw is None else _decode_any(raw)
 
 
+@lru_cache(4_096)
+def _key(name: str) -> bytes:
+    """Return a member's name as it stands between two members."""
+    return b",%b:" % encode(name)
+
+
 def to_object(pairs: Iterable[tuple[str, bytes]]) -> bytes:
     """Join encoded members to an object."""
-    return b"{" + b",".join([encode(key) + b":" + item for key, item in pairs]) + b"}"
+    return b"{%b}" % b"".join([_key(key) + item for key, item in pairs])[1:]
 
 
 def ordered(fields: dict[str, bytes], names: Iterable[str]) -> list[tuple[str, bytes]]:
     """Return the members in the order of `names`, then the others as they came."""
-    first = [(name, fields[name]) for name in names if name in fields]
-    known = {name for name, _ in first}
-    return first + [(name, item) for name, item in fields.items() if name not in known]
+    left = dict(fields)
+    first = [(name, item) for name in names if (item := left.pop(name, None)) is not None]
+    first += left.items()
+    return first
 
 
 def to_array(items: Iterable[bytes]) -> bytes:

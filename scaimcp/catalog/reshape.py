@@ -49,9 +49,9 @@ class Reply(msgspec.Struct, frozen=True):
         return rawjson.encode(self.arguments.get(name))
 
     @property
-    def names(self) -> list[str]:
+    def names(self) -> tuple[str, ...]:
         """Published field names in their order."""
-        return [name for name, _ in self.definition.result.fields]
+        return self.definition.result.names
 
 
 def to_result(
@@ -90,7 +90,11 @@ def _object(reply: Reply) -> ToolResult:
     if data.startswith(b"["):
         name = reply.names[0] if len(reply.names) == 1 else "items"
         return _finish(reply, {name: data})
-    return _finish(reply, {**_known(reply), **rawjson.members(data)})
+    known = _known(reply)
+    text = rawjson.arranged(data, reply.names, known)
+    if len(text) <= reply.caps.chars:
+        return ToolResult(text)
+    return _finish(reply, {**known, **rawjson.members(data)})
 
 
 def _known(reply: Reply) -> dict[str, bytes]:
@@ -98,10 +102,11 @@ def _known(reply: Reply) -> dict[str, bytes]:
 
     They are what the call was about (path arguments and the model) and `Result.otherwise`.
     """
-    about = {"model", *PLACE.findall(rest_of(reply.definition).path)}
-    given = about & reply.arguments.keys()
-    fields = {name: reply.argument(name) for name in reply.names if name in given}
-    return fields | {n: rawjson.encode(v) for n, v in reply.definition.result.otherwise}
+    about = reply.definition.about
+    fields = {name: reply.argument(name) for name in about if name in reply.arguments}
+    for name, value in reply.definition.result.otherwise:
+        fields[name] = rawjson.encode(value)
+    return fields
 
 
 def _without_data(reply: Reply) -> ToolResult:

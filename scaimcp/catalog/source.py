@@ -32,6 +32,7 @@ _UNSUPPORTED_SECONDS = 600.0
 _SNAPSHOTS = 512
 _CHECKS = 4096
 _MODULE_SWITCHES = frozenset({"modules_enable", "modules_disable"})
+_SPECIAL = _MODULE_SWITCHES | {"me_get", "modules_list"}
 # Body field → argument, by kind of body.
 _WIRE_NAMES = {"batch": {"input_file_base64": "requests"}, "persona": {"model": "persona_slug"}}
 _decode_arguments = msgspec.json.Decoder(dict[str, Any]).decode
@@ -76,6 +77,14 @@ class CatalogSource:
         """The tools that need no manifest: built-in ones and those of installed modules."""
         return self._registry
 
+    def known(self, context: RequestContext, max_age: float) -> Snapshot | None:
+        """Return the snapshot if neither modules nor manifests have to be read for it."""
+        state = self._services.modules.known(context.caller, max_age)
+        if state is None:
+            return None
+        contributions = self._services.manifests.known(context.caller, state)
+        return self._built(state, contributions) if contributions is not None else None
+
     async def snapshot(self, context: RequestContext, max_age: float) -> Snapshot:
         """Return what the caller's tenant is offered.
 
@@ -94,7 +103,7 @@ class CatalogSource:
         self._services.modules.mark_stale(scope_of(context.caller))
 
     def _built(self, state: ModuleState, contributions: tuple[Contribution, ...]) -> Snapshot:
-        key = (state.view, tuple(contribution.serial for contribution in contributions))
+        key = (state.view, tuple([contribution.serial for contribution in contributions]))
         built = self._snapshots.get(key)
         if built is None:
             registry = self._registry
@@ -127,7 +136,12 @@ class CatalogSource:
         definition: ToolDefinition = tool.record
         checked = self._checked(definition, arguments)
         try:
-            return await self._perform(definition, checked, context)
+            if definition.resolves_model or definition.name in _SPECIAL:
+                return await self._perform(definition, checked, context)
+            request = to_request(definition, checked, context.caller.tenant_slug)
+            trace = Trace(context.request_id, context.traceparent, context.client_ip)
+            answer = await self._services.platform.request(request, context.bearer, trace)
+            return to_result(definition, checked, answer, self._caps)
         except TranslationFault as faults:
             raise invalid_arguments(faults.faults) from None
         except PlatformFailure as failure:
@@ -149,6 +163,7 @@ class CatalogSource:
     async def _perform(
         self, definition: ToolDefinition, arguments: dict[str, Any], context: RequestContext
     ) -> ToolResult:
+        """Call one of the few tools that take more than one request, or none."""
         services = self._services
         if definition.name == "me_get":
             caller = await specials.fresh_caller(services.verifier, context)

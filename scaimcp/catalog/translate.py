@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ AUDIO_BYTES = 25_000_000
 DOCUMENT_BYTES = 10_000_000
 _EXEC_MARGIN_SECONDS = 15
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HTTPS = re.compile(r"https://[^\s/?#]\S*\Z", re.IGNORECASE)
 _SLASHES = re.compile(r"[/\\]")
@@ -61,7 +63,7 @@ def path_faults(definition: ToolDefinition, arguments: dict[str, Any]) -> list[F
     if definition.request is None:
         return []
     faults: list[Fault] = []
-    for name in PLACE.findall(definition.request.path):
+    for name in _template(definition.request.path)[1::2]:
         value = arguments.get(name)
         if not isinstance(value, str):
             continue
@@ -73,9 +75,16 @@ def path_faults(definition: ToolDefinition, arguments: dict[str, Any]) -> list[F
     return faults
 
 
+@cache
+def _template(path: str) -> list[str]:
+    """Split a path into text and argument names in turn; there are as many as tools."""
+    return PLACE.split(path)
+
+
+@lru_cache(1_024)
 def escape(value: str) -> str:
     """Percent-encode everything but the unreserved characters; ``%`` becomes ``%25``."""
-    return quote(value, safe="")
+    return value if _UNRESERVED.match(value) else quote(value, safe="")
 
 
 def rest_of(definition: ToolDefinition) -> RestRequest:
@@ -103,7 +112,11 @@ def to_request(
     left = dict(arguments)
     if definition.result.kind in ("audio", "audio_json"):
         left.pop(_RESULT_FORM, None)
-    path = PLACE.sub(lambda place: escape(_scalar(left.pop(place[1]))), rest.path)
+    template = _template(rest.path)
+    pieces = [
+        escape(_scalar(left.pop(piece))) if position % 2 else piece
+        for position, piece in enumerate(template)
+    ]
     query = _query(rest, left)
     timeout = rest.timeout_seconds
     if definition.name == "bunker_exec":
@@ -112,7 +125,7 @@ def to_request(
     body, parts = _body(definition, rest, left, tenant_slug) if has_body else (None, ())
     return PlatformRequest(
         method=rest.method,
-        path=path,
+        path="".join(pieces),
         query=query,
         body=body,
         parts=parts,

@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             import_module(f"scaimcp.cli.{name}").configure(command)
     options = parser.parse_args(given)
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
     except SettingsError as error:
         print(f"scaimcp: {error.message}", file=sys.stderr)
         return EXIT_SETTINGS
@@ -50,3 +51,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    return code

@@ -46,6 +46,10 @@ class DiscoverySource:
         self._chars = result_chars
         self._snapshot = Snapshot("gateway", tools, {tool.name: tool for tool in tools}, _OPEN)
 
+    def known(self, context: RequestContext, max_age: float) -> Snapshot | None:
+        """Return the four tools; nobody has to be asked."""
+        return self._snapshot
+
     async def snapshot(self, context: RequestContext, max_age: float) -> Snapshot:
         """Return the four tools; everyone may call them."""
         return self._snapshot

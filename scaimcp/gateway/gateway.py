@@ -17,7 +17,7 @@ from scaimcp.gateway.limits import InFlight, RateLimiter
 from scaimcp.gateway.search import Indexed, index, similar
 from scaimcp.gateway.sources import CALL_SECONDS, LIST_SECONDS, ToolSource
 from scaimcp.gateway.view import GATEWAY_TOOLS, View
-from scaimcp.telemetry.metrics import TOOL_CALLS
+from scaimcp.telemetry.metrics import tool_call_outcome
 from scaimcp.types import Caller, RequestContext, Snapshot, Tool, ToolResult
 
 _CALLABLES = 256
@@ -65,13 +65,18 @@ class Gateway:
         """The sources in the order of their tools."""
         return self._sources
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether the gateway counts requests against limits of its own."""
+        return self._limiter.is_on
+
     def add(self, source: ToolSource) -> None:
         """Plug in a source behind the others."""
         self._sources = (*self._sources, source)
 
     async def admit(self, caller: Caller) -> int | None:
         """Count one request against the gateway's own limits; seconds to wait if refused."""
-        return await self._limiter.take(caller)
+        return await self._limiter.take(caller) if self._limiter.is_on else None
 
     def connected(self, context: RequestContext) -> None:
         """A client has just connected: read what may have changed at the next list."""
@@ -117,7 +122,9 @@ class Gateway:
             ToolError: ``TOOL_NOT_FOUND``, ``MODULE_NOT_ENABLED`` or ``PERMISSION_DENIED``.
         """
         for source in self._sources:
-            snapshot = await source.snapshot(context, CALL_SECONDS)
+            snapshot = source.known(context, CALL_SECONDS)
+            if snapshot is None:
+                snapshot = await source.snapshot(context, CALL_SECONDS)
             tool = snapshot.by_name.get(name)
             if tool is None:
                 continue
@@ -152,28 +159,26 @@ class Gateway:
         Raises:
             ToolError: the call failed; its code says why.
         """
-        source, outcome = "none", "ok"
+        source, outcome = "none", "cancelled"
         try:
             resolved = await self.resolve(context, name)
             source = resolved.source.name
-            return await self.run(context, resolved, arguments)
+            with self._inflight.call(context.caller):
+                if self._limiter.is_on:
+                    await self._count(context.caller)
+                result = await resolved.source.call(resolved.tool, arguments, context)
+            outcome = "ok"
+            return result
         except ToolError as error:
             outcome = _outcome(error.code)
             raise
         finally:
-            TOOL_CALLS.labels(source, outcome).inc()
+            tool_call_outcome(source, outcome).inc()
 
-    async def run(
-        self, context: RequestContext, resolved: Resolved, arguments: bytes
-    ) -> ToolResult:
-        """Call a resolved tool within the caller's places and the rate limits."""
-        with self._inflight.call(context.caller):
-            wait = await self._limiter.take(context.caller)
-            if wait is not None:
-                raise ToolError(
-                    "RATE_LIMITED", "The gateway's own limit is reached.", retry_after=wait
-                )
-            return await resolved.source.call(resolved.tool, arguments, context)
+    async def _count(self, caller: Caller) -> None:
+        wait = await self._limiter.take(caller)
+        if wait is not None:
+            raise ToolError("RATE_LIMITED", "The gateway's own limit is reached.", retry_after=wait)
 
 
 def _rank(tool: Tool) -> int:

@@ -5,8 +5,6 @@ Spec: core-tools 7, register (Settings, LIMITS).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 from scaimcp.errors import ToolError
@@ -14,7 +12,12 @@ from scaimcp.types import Caller
 
 
 class RateLimiter(Protocol):
-    """Counts requests; says how long to wait when one is too many."""
+    """Counts requests; says how long to wait when one is too many.
+
+    ``is_on`` is false when nothing is counted, so that nobody need ask.
+    """
+
+    is_on: bool
 
     async def take(self, caller: Caller) -> int | None:
         """Count one request; return None, or the seconds to wait when it is refused."""
@@ -23,6 +26,8 @@ class RateLimiter(Protocol):
 
 class NoLimits:
     """The platform's limits are the only ones."""
+
+    is_on = False
 
     async def take(self, caller: Caller) -> int | None:
         """Refuse nothing."""
@@ -36,26 +41,32 @@ class InFlight:
         self._most = per_caller
         self._running: dict[bytes, int] = {}
 
-    @contextmanager
-    def call(self, caller: Caller) -> Iterator[None]:
-        """Hold one of the caller's places while a call runs.
+    def call(self, caller: Caller) -> Place:
+        """Return one of the caller's places, to be held with ``with`` while a call runs."""
+        return Place(self._running, caller.key, self._most)
 
-        Raises:
-            ToolError: ``GATEWAY_BUSY`` when all places are taken.
-        """
-        running = self._running
-        key = caller.key
-        count = running.get(key, 0)
+
+class Place:
+    """One running call; entering raises `ToolError` ``GATEWAY_BUSY`` when all are taken."""
+
+    __slots__ = ("_key", "_most", "_running")
+
+    def __init__(self, running: dict[bytes, int], key: bytes, most: int) -> None:
+        self._running = running
+        self._key = key
+        self._most = most
+
+    def __enter__(self) -> None:
+        count = self._running.get(self._key, 0)
         if count >= self._most:
             raise ToolError(
                 "GATEWAY_BUSY", "Too many calls of this caller are running.", retry_after=1
             )
-        running[key] = count + 1
-        try:
-            yield
-        finally:
-            left = running[key] - 1
-            if left:
-                running[key] = left
-            else:
-                del running[key]
+        self._running[self._key] = count + 1
+
+    def __exit__(self, *_: object) -> None:
+        left = self._running[self._key] - 1
+        if left:
+            self._running[self._key] = left
+        else:
+            del self._running[self._key]

@@ -19,6 +19,10 @@ class ToolSource(Protocol):
         """Label of the source in metrics."""
         ...
 
+    def known(self, context: RequestContext, max_age: float) -> Snapshot | None:
+        """Return the snapshot if nobody has to be asked for it, else None."""
+        ...
+
     async def snapshot(self, context: RequestContext, max_age: float) -> Snapshot:
         """Return what the caller's tenant is offered, known for at most `max_age` seconds.
 

@@ -13,7 +13,7 @@ from scaimcp.errors import RequestRefused
 from scaimcp.rest.access import id_of
 from scaimcp.rest.probes import PUBLIC_PATHS
 from scaimcp.rest.responses import failure
-from scaimcp.telemetry.metrics import REQUEST_DURATION, REQUESTS
+from scaimcp.telemetry.metrics import request_outcome
 
 
 class RestEdge:
@@ -65,5 +65,6 @@ class RestEdge:
 
 def _observe(operation: str, status: int, seconds: float) -> None:
     outcome = "ok" if status < 400 else str(status)
-    REQUESTS.labels("rest", operation, outcome).inc()
-    REQUEST_DURATION.labels("rest", operation, outcome).observe(seconds)
+    served, duration = request_outcome("rest", operation, outcome)
+    served.inc()
+    duration.observe(seconds)

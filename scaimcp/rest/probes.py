@@ -19,6 +19,7 @@ from scaimcp.telemetry import metrics
 
 PUBLIC_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
 _PART_SECONDS = 1.5
+Check = Callable[[], Awaitable[None]]
 
 
 class Liveness(msgspec.Struct, frozen=True):
@@ -46,14 +47,14 @@ class ProbeResource:
     """Answers probes; parts that fail degrade the answer but do not end readiness.
 
     Args:
-        parts: by name, a check that raises when the part fails.
+        parts: gives, by name, the checks of the moment; a check raises when its part fails.
         multiprocess_dir: shared folder of the metrics of several workers, or None.
     """
 
     def __init__(
         self,
         lifecycle: Lifecycle,
-        parts: Mapping[str, Callable[[], Awaitable[None]]],
+        parts: Callable[[], Mapping[str, Check]],
         multiprocess_dir: str | None,
     ) -> None:
         self._lifecycle = lifecycle
@@ -94,12 +95,13 @@ class ProbeResource:
             return plain(Readiness("draining"), 503)
         if not self._lifecycle.is_started:
             return plain(Readiness("starting"), 503)
-        states = await asyncio.gather(*(self._state(check) for check in self._parts.values()))
-        parts = dict(zip(self._parts, states, strict=True))
+        checks = self._parts()
+        states = await asyncio.gather(*(self._state(check) for check in checks.values()))
+        parts = dict(zip(checks, states, strict=True))
         status = "ok" if all(state == "ok" for state in states) else "degraded"
         return plain(Readiness(status, parts))
 
-    async def _state(self, check: Callable[[], Awaitable[None]]) -> str:
+    async def _state(self, check: Check) -> str:
         try:
             async with asyncio.timeout(_PART_SECONDS):
                 await check()

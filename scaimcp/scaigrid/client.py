@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from scaimcp.deadline import Deadline
 from scaimcp.errors import PlatformFailure, ToolError
 from scaimcp.scaigrid.envelope import (
     AuthenticationLost,
@@ -28,12 +29,13 @@ from scaimcp.scaigrid.envelope import (
     unavailable,
 )
 from scaimcp.telemetry.logs import get_logger
-from scaimcp.telemetry.metrics import PLATFORM_DURATION, PLATFORM_REQUESTS
+from scaimcp.telemetry.metrics import platform_outcome
 from scaimcp.types import Secret
 
 RESPONSE_BYTES = 32 * 1024 * 1024
 _BACKOFF_SECONDS = 60
 _BACKOFF_ENTRIES = 10_000
+_JSON = "application/json"
 _SMALL_BODY = 256 * 1024
 _log = get_logger("scaimcp.scaigrid")
 
@@ -127,10 +129,21 @@ class PlatformClient:
             self._refuse_during_backoff(bearer)
         started = time.perf_counter()
         outcome = "cancelled"
+        headers = self._headers(request, bearer, trace)
         try:
-            answer = await self._with_retry(request, self._headers(request, bearer, trace))
+            with Deadline(request.timeout_seconds):
+                try:
+                    answer = await self._once(request, headers)
+                except PlatformFailure as error:
+                    if request.method != "GET" or not error.retryable:
+                        raise
+                    await asyncio.sleep(random.uniform(0.1, 0.3))  # noqa: S311 - only jitter
+                    answer = await self._once(request, headers)
             outcome = "ok"
             return answer
+        except TimeoutError:
+            outcome = "unavailable"
+            raise _deadline(request.method) from None
         except ToolError as error:
             outcome = _outcome(error)
             if error.code == "RATE_LIMITED" and bearer is not None:
@@ -141,8 +154,9 @@ class PlatformClient:
                 )
             raise
         finally:
-            PLATFORM_REQUESTS.labels(outcome).inc()
-            PLATFORM_DURATION.labels(outcome).observe(time.perf_counter() - started)
+            count, duration = platform_outcome(outcome)
+            count.inc()
+            duration.observe(time.perf_counter() - started)
 
     def _headers(
         self, request: PlatformRequest, bearer: Secret | None, trace: Trace
@@ -159,21 +173,6 @@ class PlatformClient:
             headers["X-Forwarded-For"] = trace.client_ip
         return headers
 
-    async def _with_retry(
-        self, request: PlatformRequest, headers: Mapping[str, str]
-    ) -> PlatformAnswer:
-        try:
-            async with asyncio.timeout(request.timeout_seconds):
-                try:
-                    return await self._once(request, headers)
-                except PlatformFailure as error:
-                    if request.method != "GET" or not error.retryable:
-                        raise
-                await asyncio.sleep(random.uniform(0.1, 0.3))  # noqa: S311 - jitter, not a secret
-                return await self._once(request, headers)
-        except TimeoutError:
-            raise _deadline(request.method) from None
-
     async def _once(self, request: PlatformRequest, headers: Mapping[str, str]) -> PlatformAnswer:
         url = URL(
             f"{self._base}{request.path}{'?' + request.query if request.query else ''}",
@@ -181,11 +180,15 @@ class PlatformClient:
         )
         data = _multipart(request.parts) if request.parts else request.body
         try:
-            async with self._http.request(
+            response = await self._http.request(
                 request.method, url, data=data, headers=headers, allow_redirects=False
-            ) as response:
+            )
+            try:
                 body = await _read(response)
-                return _answer(request, response, body)
+            finally:
+                # Gives the connection back after a whole body, and closes it after half a one.
+                response.close() if not response.content.at_eof() else response.release()
+            return _answer(request, response, body)
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError):
             raise unavailable("The platform cannot be reached.") from None
         except (aiohttp.ClientResponseError, aiohttp.InvalidURL):
@@ -258,11 +261,11 @@ def _answer(
         return PlatformAnswer(status, response.content_type, body)
     if envelope is None or not envelope.data:
         raise bad_response(status)
-    return PlatformAnswer(status, response.content_type, body, envelope)
+    return PlatformAnswer(status, _JSON, body, envelope)
 
 
 def _is_json(response: aiohttp.ClientResponse) -> bool:
-    return response.content_type == "application/json"
+    return response.content_type == _JSON
 
 
 def _multipart(parts: tuple[FilePart, ...]) -> aiohttp.FormData:

@@ -99,16 +99,16 @@ class Dispatcher:
         self._pace = pace
         self._cancellable: dict[tuple[bytes, bytes, bytes], Attendant] = {}
 
-    async def handle(self, request: Inbound, body: bytes) -> str:
-        """Answer one body; return the method's name for the metrics.
+    def handle(self, request: Inbound, body: bytes) -> Awaitable[str]:
+        """Return the answering of one body; awaiting it gives the method's name for the metrics.
 
         Raises:
             GatewayError: the body as a whole is refused.
             ClientGone: the client left.
         """
         if is_batch(body):
-            return await self._batch(request, body)
-        return await self._single(request, read_message(body))
+            return self._batch(request, body)
+        return self._single(request, read_message(body))
 
     async def _single(self, request: Inbound, message: Message) -> str:
         exchange = request.exchange
@@ -181,39 +181,35 @@ class Dispatcher:
         if progress is not None:
             context = msgspec.structs.replace(context, progress=progress.send)
         call = Call(context, revision, params, request.view, request.path, request.headers)
+        answer = self._methods.answer(method, call)
         if method != "tools/call":
-            result = await self._methods.answer(method, call)
+            result = await answer
         else:
             beat = progress.beat if progress is not None else _silent_beat(request)
-            result = await self._attended(request, message_id, call, beat)
+            attendant = Attendant(request.receive, beat, self._pace)
+            key = self._register(request, message_id, revision, attendant)
+            try:
+                result = await attendant.run(answer)
+            except ClientGone:
+                await exchange.empty(202)
+                raise
+            finally:
+                if key is not None and self._cancellable.get(key) is attendant:
+                    del self._cancellable[key]
         if call.new_session is not None:
             exchange.extra = (*exchange.extra, (b"mcp-session-id", call.new_session.encode()))
         await exchange.json(200, result_message(message_id, result))
 
-    async def _attended(
-        self,
-        request: Inbound,
-        message_id: bytes,
-        call: Call,
-        beat: Callable[[], Awaitable[None]] | None,
-    ) -> bytes:
-        """Run a call that ends when the client leaves or cancels."""
-        attendant = Attendant(request.receive, beat, self._pace)
-        session = None
-        if not call.revision.is_modern:
-            session = request.headers.get(b"mcp-session-id")
-        key = (request.context.caller.key, session or b"", message_id)
-        if session is not None:
-            self._cancellable[key] = attendant
-        try:
-            return await attendant.run(self._methods.answer("tools/call", call))
-        except ClientGone:
-            if not request.exchange.is_done:
-                await request.exchange.empty(202)
-            raise
-        finally:
-            if session is not None and self._cancellable.get(key) is attendant:
-                del self._cancellable[key]
+    def _register(
+        self, request: Inbound, message_id: bytes, revision: Revision, attendant: Attendant
+    ) -> tuple[bytes, bytes, bytes] | None:
+        """Let a handshake client cancel a call by its id; only within a session is that safe."""
+        session = request.headers.get(b"mcp-session-id")
+        if session is None or revision.is_modern:
+            return None
+        key = (request.context.caller.key, session, message_id)
+        self._cancellable[key] = attendant
+        return key
 
     def _progress(self, request: Inbound, params: Params) -> Progress | None:
         meta = params.meta

@@ -6,9 +6,7 @@ Spec: register, Errors; MCP of all served revisions, Transports.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -16,6 +14,7 @@ import msgspec
 from scaimcp.auth import admittance
 from scaimcp.auth.challenge import invalid_token, metadata_url, missing_token
 from scaimcp.auth.verifier import Verifier
+from scaimcp.deadline import Deadline
 from scaimcp.errors import GatewayError, ProtocolError, RequestRefused
 from scaimcp.gateway.view import UnknownOption, View, parse_view
 from scaimcp.ids import new_id
@@ -27,8 +26,8 @@ from scaimcp.server.envelope import INVALID_REQUEST
 from scaimcp.server.exchange import Exchange
 from scaimcp.server.headers import fold
 from scaimcp.telemetry.logs import get_logger
-from scaimcp.telemetry.metrics import INFLIGHT, REQUEST_DURATION, REQUESTS
-from scaimcp.types import RequestContext, Secret
+from scaimcp.telemetry.metrics import in_flight, request_outcome
+from scaimcp.types import Caller, RequestContext, Secret
 
 _ALLOW = ((b"allow", b"POST"),)
 _log = get_logger("scaimcp.server")
@@ -61,7 +60,6 @@ class McpEndpoint:
         self._origins = policy.origins | {origin_of(policy.public_url)}
         self._proxies = admittance.Proxies(policy.trusted_proxies)
         self._running = 0
-        self._metrics: dict[tuple[str, str], tuple[Any, Any]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
@@ -70,7 +68,7 @@ class McpEndpoint:
         given = admittance.given_request_id(headers.get(b"x-request-id"))
         exchange = Exchange(send, given or new_id("req_"))
         self._running += 1
-        INFLIGHT.inc()
+        in_flight.add(1)
         method = "none"
         try:
             method = await self._serve(exchange, scope, receive, headers, repeated)
@@ -83,18 +81,14 @@ class McpEndpoint:
             await exchange.refuse(internal_error())
         finally:
             self._running -= 1
-            INFLIGHT.dec()
+            in_flight.add(-1)
             self._observe(method, exchange.status, time.perf_counter() - started)
 
     def _observe(self, method: str, status: int, seconds: float) -> None:
         outcome = "ok" if 200 <= status < 300 else str(status or "gone")
-        children = self._metrics.get((method, outcome))
-        if children is None:
-            labels = ("mcp", method, outcome)
-            children = (REQUESTS.labels(*labels), REQUEST_DURATION.labels(*labels))
-            self._metrics[method, outcome] = children
-        children[0].inc()
-        children[1].observe(seconds)
+        count, duration = request_outcome("mcp", method, outcome)
+        count.inc()
+        duration.observe(seconds)
 
     async def _serve(
         self,
@@ -125,32 +119,61 @@ class McpEndpoint:
             view = parse_view(scope.get("query_string", b""))
         except UnknownOption as error:
             raise ProtocolError(INVALID_REQUEST, str(error)) from None
-        context = await self._identify(exchange, scope, headers, view)
+        context = self._known(exchange, scope, headers, view)
+        if context is None:
+            context = await self._identify(exchange, scope, headers, view)
         body = await self._body(receive, headers)
         path = scope["path"]
         request = Inbound(exchange, receive, headers, repeated, path, view, context)
         return await self._dispatcher.handle(request, body)
 
-    async def _identify(
+    def _known(
         self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], view: View
-    ) -> RequestContext:
+    ) -> RequestContext | None:
+        """Return the context of a caller whose bearer was confirmed just now, else None."""
         token = admittance.bearer(headers.get(b"authorization"))
         if token is None:
             raise missing_token(self._metadata)
         if not token:
             raise invalid_token(self._metadata)
-        traceparent = admittance.given_traceparent(headers.get(b"traceparent"))
-        client_ip = None
-        if self._policy.forwards_client_ip:
-            peer = scope.get("client")
-            client_ip = self._proxies.client_ip(peer[0] if peer else None, headers)
         caller = self._verifier.remembered(token)
         if caller is None:
-            trace = Trace(exchange.request_id, traceparent, client_ip)
-            caller = await self._verifier.verify(token, trace)
+            return None
+        return self._context(exchange, scope, headers, caller, token, view)
+
+    async def _identify(
+        self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], view: View
+    ) -> RequestContext:
+        """Ask the platform who is calling."""
+        token = admittance.bearer(headers.get(b"authorization")) or ""
+        traceparent = admittance.given_traceparent(headers.get(b"traceparent"))
+        trace = Trace(exchange.request_id, traceparent, self._client_ip(scope, headers))
+        caller = await self._verifier.verify(token, trace)
+        return self._context(exchange, scope, headers, caller, token, view)
+
+    def _context(
+        self,
+        exchange: Exchange,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        caller: Caller,
+        token: str,
+        view: View,
+    ) -> RequestContext:
         return RequestContext(
-            exchange.request_id, caller, Secret(token), traceparent, client_ip, view=view
+            exchange.request_id,
+            caller,
+            Secret(token),
+            admittance.given_traceparent(headers.get(b"traceparent")),
+            self._client_ip(scope, headers),
+            view=view,
         )
+
+    def _client_ip(self, scope: Scope, headers: dict[bytes, bytes]) -> str | None:
+        if not self._policy.forwards_client_ip:
+            return None
+        peer = scope.get("client")
+        return self._proxies.client_ip(peer[0] if peer else None, headers)
 
     async def _body(self, receive: Receive, headers: dict[bytes, bytes]) -> bytes:
         most = self._policy.body_bytes
@@ -158,7 +181,7 @@ class McpEndpoint:
         if length.isdigit() and int(length) > most:
             raise _too_large()
         try:
-            async with asyncio.timeout(self._policy.body_seconds):
+            with Deadline(self._policy.body_seconds):
                 return await read_body(receive, most)
         except TimeoutError:
             raise RequestRefused(

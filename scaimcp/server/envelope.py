@@ -187,17 +187,14 @@ def read_params(message: Message) -> Params:
         return Params()
     try:
         return _decode_params(message.params)
-    except msgspec.ValidationError as error:
-        raise ProtocolError(
-            INVALID_PARAMS, f"Invalid params: {clean_message(str(error))}"
-        ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise ProtocolError(PARSE_ERROR, _NOT_JSON) from None
+    except msgspec.DecodeError as error:
+        text = f"Invalid params: {clean_message(str(error))}"
+        raise ProtocolError(INVALID_PARAMS, text) from None
 
 
-def result_message(message_id: bytes, result: bytes) -> bytes:
-    """Join an answer."""
-    return b"".join((b'{"jsonrpc":"2.0","id":', message_id, b',"result":', result, b"}"))
+def result_message(message_id: bytes, result: tuple[bytes, ...]) -> bytes:
+    """Join an answer; the only copy of a large result."""
+    return b"".join((b'{"jsonrpc":"2.0","id":', message_id, b',"result":', *result, b"}"))
 
 
 def error_object(error: GatewayError, gateway_request_id: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from scaimcp.server.envelope import (
     Params,
     encode,
 )
-from scaimcp.server.rendering import Page, Renderer, tools_array
+from scaimcp.server.rendering import Page, Parts, Renderer, tools_array
 from scaimcp.server.revisions import SUPPORTED, Revision, negotiate
 from scaimcp.server.session import Sessions
 from scaimcp.server.subscriptions import ANNOUNCED
@@ -92,8 +92,10 @@ class Methods:
         self._page_size = page_size
         self._param_headers: dict[int, tuple[Any, header_rules.ParamHeaders]] = {}
 
-    async def answer(self, method: str, call: Call) -> bytes:
-        """Run `method` and return the encoded result object.
+    def answer(self, method: str, call: Call) -> Awaitable[Parts]:
+        """Return the running `method`; awaiting it gives the encoded result object.
+
+        Not a coroutine itself: every one on the way to the platform costs each call.
 
         Raises:
             ProtocolError: a JSON-RPC error.
@@ -102,8 +104,12 @@ class Methods:
         served = _TABLE.get(method)
         if served is None or not served.exists_in(call.revision, self._surfaces):
             raise ProtocolError(METHOD_NOT_FOUND, "Method not found", http_status=404)
-        if served.is_counted:
-            await self._count(call)
+        if served.is_counted and self._gateway.is_limited:
+            return self._counted(served, call)
+        return served.run(self, call)
+
+    async def _counted(self, served: Served, call: Call) -> Parts:
+        await self._count(call)
         return await served.run(self, call)
 
     async def _count(self, call: Call) -> None:
@@ -116,7 +122,7 @@ class Methods:
                 retry_after=wait,
             )
 
-    async def initialize(self, call: Call) -> bytes:
+    async def initialize(self, call: Call) -> Parts:
         """Settle the revision and hand out what the client declared, sealed."""
         params = call.params
         if params.protocol_version is UNSET:
@@ -140,7 +146,7 @@ class Methods:
         )
         return self._renderer.result(members[1:-1], call.context.request_id, revision)
 
-    async def discover(self, call: Call) -> bytes:
+    async def discover(self, call: Call) -> Parts:
         """Say which revisions and capabilities are served."""
         self._gateway.connected(call.context)
         members = encode(
@@ -166,11 +172,11 @@ class Methods:
             capabilities["completions"] = {}
         return capabilities
 
-    async def ping(self, call: Call) -> bytes:
+    async def ping(self, call: Call) -> Parts:
         """Answer at once, with the empty object that MCP demands here."""
-        return b"{}"
+        return (b"{}",)
 
-    async def list_tools(self, call: Call) -> bytes:
+    async def list_tools(self, call: Call) -> Parts:
         """Return one page of the tools that the caller may call."""
         visible = await self._gateway.callable_tools(call.context)
         cursor = call.params.cursor
@@ -211,7 +217,7 @@ class Methods:
                     return given.start
         raise _stale_cursor()
 
-    async def call_tool(self, call: Call) -> bytes:
+    async def call_tool(self, call: Call) -> Parts:
         """Call one tool; failures of the call are results with ``isError``."""
         name = call.params.name
         if name is UNSET:
@@ -247,39 +253,39 @@ class Methods:
         if known[1]:
             header_rules.check_params(known[1], _read_object(arguments), call.headers)
 
-    async def list_nothing(self, call: Call, key: str) -> bytes:
+    async def list_nothing(self, call: Call, key: str) -> Parts:
         """Return an empty page: no source of this surface is plugged in."""
         if isinstance(call.params.cursor, str):
             raise _stale_cursor()
         page = self._renderer.page(key, b"[]", call.revision)
         return page.result(call.context.request_id)
 
-    async def list_resources(self, call: Call) -> bytes:
+    async def list_resources(self, call: Call) -> Parts:
         """List resources."""
         return await self.list_nothing(call, "resources")
 
-    async def list_templates(self, call: Call) -> bytes:
+    async def list_templates(self, call: Call) -> Parts:
         """List resource templates."""
         return await self.list_nothing(call, "resourceTemplates")
 
-    async def list_prompts(self, call: Call) -> bytes:
+    async def list_prompts(self, call: Call) -> Parts:
         """List prompts."""
         return await self.list_nothing(call, "prompts")
 
-    async def read_resource(self, call: Call) -> bytes:
+    async def read_resource(self, call: Call) -> Parts:
         """Refuse: there is no such resource."""
         if call.params.uri is UNSET:
             raise ProtocolError(INVALID_PARAMS, "params.uri is required")
         number = INVALID_PARAMS if call.revision.is_modern else RESOURCE_NOT_FOUND
         raise ProtocolError(number, "Resource not found", data={"uri": call.params.uri[:512]})
 
-    async def get_prompt(self, call: Call) -> bytes:
+    async def get_prompt(self, call: Call) -> Parts:
         """Refuse: there is no such prompt."""
         if call.params.name is UNSET:
             raise ProtocolError(INVALID_PARAMS, "params.name is required")
         raise ProtocolError(INVALID_PARAMS, "There is no such prompt.")
 
-    async def complete(self, call: Call) -> bytes:
+    async def complete(self, call: Call) -> Parts:
         """Complete an argument: no prompt or template is plugged in, so nothing is suggested."""
         reference, argument = call.params.ref, call.params.argument
         if reference is UNSET or argument is UNSET:
@@ -320,7 +326,7 @@ def _digest(visible: Visible, view: View) -> bytes:
 class Served(msgspec.Struct, frozen=True):
     """A method of the table: its code, its surface, the era that has it."""
 
-    run: Callable[[Methods, Call], Awaitable[bytes]]
+    run: Callable[[Methods, Call], Awaitable[Parts]]
     surface: str | None = None
     era: str = "both"
     is_counted: bool = False

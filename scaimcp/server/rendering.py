@@ -17,6 +17,8 @@ from scaimcp.server.revisions import Revision
 from scaimcp.types import Tool, ToolResult
 
 TTL_MS = 60_000
+# Pieces of one encoded object, in order; joined once, when the answer is complete.
+Parts = tuple[bytes, ...]
 _GEMINI_DROPS = frozenset(
     {"additionalProperties", "default", "minLength", "maxLength", "minItems", "maxItems",
      "maxProperties"}
@@ -73,10 +75,10 @@ class Page(msgspec.Struct, frozen=True):
     middle: bytes
     next_start: int | None = None
 
-    def result(self, request_id: str, cursor: str | None = None) -> bytes:
-        """Return the result object."""
+    def result(self, request_id: str, cursor: str | None = None) -> Parts:
+        """Return the result object; the large part is not copied here."""
         following = b',"nextCursor":"%b"' % cursor.encode() if cursor is not None else b""
-        return b"".join((self.head, following, self.middle, request_id.encode(), b'"}}'))
+        return (self.head, following, self.middle, request_id.encode(), b'"}}')
 
 
 class Renderer:
@@ -98,29 +100,33 @@ class Renderer:
             return Page(b'{"resultType":"complete",' + body, hints + self._meta_modern, next_start)
         return Page(b"{" + body, b"," + self._meta_handshake, next_start)
 
-    def result(self, members: bytes, request_id: str, revision: Revision) -> bytes:
+    def result(self, members: bytes, request_id: str, revision: Revision) -> Parts:
         """Return a result object around encoded `members` (without braces, may be b"")."""
-        parts = [b"{"]
         if revision.is_modern:
-            parts.append(b'"resultType":"complete",')
-        if members:
-            parts += (members, b",")
-        meta = self._meta_modern if revision.is_modern else self._meta_handshake
-        parts += (meta, request_id.encode(), b'"}}')
-        return b"".join(parts)
+            head, meta = b'{"resultType":"complete",', self._meta_modern
+        else:
+            head, meta = b"{", self._meta_handshake
+        return (head, members, b"," if members else b"", meta, request_id.encode(), b'"}}')
 
-    def call_result(self, result: ToolResult, request_id: str, revision: Revision) -> bytes:
+    def call_result(self, result: ToolResult, request_id: str, revision: Revision) -> Parts:
         """Return a tool's result: text first, the same value as ``structuredContent``."""
-        blocks = [_text_block(result.text)] if result.text is not None else []
-        blocks += [_block(block, revision) for block in result.blocks]
-        members = b'"content":[' + b",".join(blocks) + b'],"isError":'
-        members += b"true" if result.is_error else b"false"
+        content = _text_block(result.text) if result.text is not None else b""
+        if result.blocks:
+            blocks = [content] if content else []
+            content = b",".join([*blocks, *(_block(block, revision) for block in result.blocks)])
         structured = result.structured if result.structured is not None else result.text
-        if structured is not None and revision.has_structure and not result.is_error:
-            members += b',"structuredContent":' + structured
+        if result.is_error:
+            members = b'"content":[%b],"isError":true' % content
+        elif structured is not None and revision.has_structure:
+            members = b'"content":[%b],"isError":false,"structuredContent":%b' % (
+                content,
+                structured,
+            )
+        else:
+            members = b'"content":[%b],"isError":false' % content
         return self.result(members, request_id, revision)
 
-    def call_error(self, error: GatewayError, request_id: str, revision: Revision) -> bytes:
+    def call_error(self, error: GatewayError, request_id: str, revision: Revision) -> Parts:
         """Return a failed call: one text block, no ``structuredContent``. Spec: core-tools 7."""
         text = encode({"error": error_object(error, request_id)})
         return self.call_result(ToolResult(text, is_error=True), request_id, revision)

@@ -121,11 +121,11 @@ class Subscriptions:
                     stream.is_changed = False
                     for kind in honoured:
                         await exchange.event(_notification(_KINDS[kind][1], meta))
-        result = self._renderer.result(b"", exchange.request_id, revision)
+        result = b"".join(self._renderer.result(b"", exchange.request_id, revision))
         # The subscription's id joins the other members of _meta.
         opening = b'"_meta":{'
         result = result.replace(opening, opening + b'"' + subscription + b'":' + message_id + b",")
-        await exchange.json(200, result_message(message_id, result))
+        await exchange.json(200, result_message(message_id, (result,)))
 
     async def _wait(self, stream: _Stream, exchange: Exchange) -> None:
         try:

@@ -11,6 +11,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -26,6 +27,9 @@ from scaimcp.settings import Settings
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 _UVICORN = "scaimcp.serving.uvicorn_engine"
 _HYPERCORN = "scaimcp.serving.hypercorn_engine"
+# Imported late: the parent of several workers must not count among them.
+_METRICS = "scaimcp.telemetry.metrics"
+_SHARE_SECONDS = 1.0
 _MODULES = {"uvicorn": _UVICORN, "hypercorn": _HYPERCORN}
 
 
@@ -105,6 +109,8 @@ async def _serve(
     async with lifespan(app), asyncio.TaskGroup() as group:
         # Probes and metrics answer until the last request has been served.
         is_served = asyncio.Event()
+        if parent is not None:
+            group.create_task(_share_metrics(is_served))
         if listeners.metrics:
             side = Stage(is_served, _nothing, 1.0, _nothing)
             plain = import_module(_UVICORN)
@@ -113,6 +119,15 @@ async def _serve(
             await engine.serve(app, listeners.main, stage)
         finally:
             is_served.set()
+
+
+async def _share_metrics(is_served: asyncio.Event) -> None:
+    """Let other workers, who may be asked for the sum, see what this one counts."""
+    while not is_served.is_set():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SHARE_SECONDS):
+                await is_served.wait()
+        import_module(_METRICS).flush()
 
 
 def _stop_event(parent: socket.socket | None) -> asyncio.Event:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from functools import cache
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -63,12 +67,101 @@ _ALL = (
 )
 
 
+class Counted:
+    """Counts on the hot path; what it counted reaches the metric with `flush`."""
+
+    __slots__ = ("_child", "_pending")
+
+    def __init__(self, child: Any) -> None:
+        self._child = child
+        self._pending = 0
+
+    def inc(self) -> None:
+        """Count one."""
+        self._pending += 1
+
+    def add(self, number: int) -> None:
+        """Count `number`; a gauge's may be negative."""
+        self._pending += number
+
+    def flush(self) -> None:
+        """Hand over what was counted since the last time."""
+        if self._pending:
+            self._child.inc(self._pending)
+            self._pending = 0
+
+
+class Timed:
+    """Counts durations into the metric's buckets on the hot path, as `Counted` does."""
+
+    __slots__ = ("_child", "_pending", "_total")
+
+    def __init__(self, child: Any) -> None:
+        self._child = child
+        self._pending = [0] * len(child._buckets)
+        self._total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        self._pending[bisect_left(_BUCKETS, seconds)] += 1
+        self._total += seconds
+
+    def flush(self) -> None:
+        """Hand over what was counted since the last time."""
+        for bucket, count in zip(self._child._buckets, self._pending, strict=True):
+            if count:
+                bucket.inc(count)
+        self._child._sum.inc(self._total)
+        self._pending = [0] * len(self._pending)
+        self._total = 0.0
+
+
+_hot: list[Counted | Timed] = []
+
+
+def _kept(instrument: Any) -> Any:
+    _hot.append(instrument)
+    return instrument
+
+
+in_flight: Counted = _kept(Counted(INFLIGHT))
+
+
+@cache
+def request_outcome(endpoint: str, method: str, outcome: str) -> tuple[Counted, Timed]:
+    """Return the counters of served requests with these labels."""
+    labels = (endpoint, method, outcome)
+    count = _kept(Counted(REQUESTS.labels(*labels)))
+    return count, _kept(Timed(REQUEST_DURATION.labels(*labels)))
+
+
+@cache
+def platform_outcome(outcome: str) -> tuple[Counted, Timed]:
+    """Return the counters of platform requests with this outcome."""
+    count = _kept(Counted(PLATFORM_REQUESTS.labels(outcome)))
+    return count, _kept(Timed(PLATFORM_DURATION.labels(outcome)))
+
+
+@cache
+def tool_call_outcome(source: str, outcome: str) -> Counted:
+    """Return the counter of tool calls with these labels."""
+    kept: Counted = _kept(Counted(TOOL_CALLS.labels(source, outcome)))
+    return kept
+
+
+def flush() -> None:
+    """Hand everything counted on the hot path to the metrics, before they are read."""
+    for instrument in _hot:
+        instrument.flush()
+
+
 def render(multiprocess_dir: str | None = None) -> bytes:
     """Return the metrics in Prometheus text form.
 
     Args:
         multiprocess_dir: folder that all workers of one server share; None with one process.
     """
+    flush()
     registry = CollectorRegistry()
     if multiprocess_dir is not None:
         MultiProcessCollector(registry, path=multiprocess_dir)  # type: ignore[no-untyped-call]

@@ -48,12 +48,22 @@ async def follow(client: RedisClient, changed: Callable[[Notice], None]) -> None
             async with client.raw.pubsub() as channel:
                 await channel.subscribe(CHANNEL)
                 while True:
+                    _end_if_cancelled()
                     message = await channel.get_message(timeout=_POLL_SECONDS)
                     if message is not None:
                         _pass_on(message, changed)
         except (RedisError, OSError, TimeoutError) as error:
             _log.warning("catalogue changes are not followed", reason=type(error).__name__)
+        _end_if_cancelled()
         await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _end_if_cancelled() -> None:
+    # The Redis library sends through asyncio.wait_for, which in Python 3.11 loses a cancellation
+    # that arrives as the sending ends; whoever waits for the follower's end would wait for ever.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _pass_on(message: dict[str, Any], changed: Callable[[Notice], None]) -> None:

@@ -114,6 +114,9 @@ class FixtureSource:
         by_name = {tool.name: tool for tool in tools}
         self._snapshot = Snapshot("fixtures", tools, by_name, ModuleView(frozenset(), "fixtures"))
 
+    def known(self, context: RequestContext, max_age: float) -> Snapshot | None:
+        return self._snapshot
+
     async def snapshot(self, context: RequestContext, max_age: float) -> Snapshot:
         return self._snapshot
 

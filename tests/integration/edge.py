@@ -63,11 +63,17 @@ def _caller(name: str, tenant: str) -> Caller:
     return Caller(key, f"usr_{name}", tenant, tenant, "prt", Grants(frozenset(), frozenset()))
 
 
-class Refusing:
-    """A rate limiter that is always exhausted."""
+class Allowance:
+    """A rate limiter that admits `left` requests and then asks for 9 seconds of patience."""
+
+    is_on = True
+
+    def __init__(self, left: int = 0) -> None:
+        self.left = left
 
     async def take(self, caller: Caller) -> int | None:
-        return 9
+        self.left -= 1
+        return None if self.left >= 0 else 9
 
 
 @dataclass(frozen=True)

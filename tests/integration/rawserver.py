@@ -108,14 +108,15 @@ class RawServer:
                 play = self.plays.pop(0) if self.plays else self.default
                 answering = asyncio.get_running_loop().create_task(_answer(play, writer))
                 watching = asyncio.get_running_loop().create_task(reader.read(1))
-                await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
-                if not answering.done():
-                    self.lost += 1
-                    answering.cancel()
-                    break
-                watching.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await watching
+                try:
+                    await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
+                    if not answering.done():
+                        self.lost += 1
+                        break
+                finally:
+                    for task in (answering, watching):
+                        task.cancel()
+                    await asyncio.gather(answering, watching, return_exceptions=True)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:

@@ -90,6 +90,7 @@ async def fail(
 
 
 def count(outcome: str) -> float:
+    metrics.render()  # brings every count up to date
     return float(metrics.PLATFORM_REQUESTS.labels(outcome)._value.get())
 
 

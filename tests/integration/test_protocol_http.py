@@ -11,10 +11,10 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from tests.integration.edge import ORIGIN, Edge, Refusing, Setup, start_edge
+from tests.integration.edge import ORIGIN, Allowance, Edge, Setup, start_edge
 from tests.streams import opened
 from tests.waiting import until
-from tests.world import MODERN, Client, World
+from tests.world import MODERN, Client, World, start_world
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
@@ -218,6 +218,24 @@ async def test_a_bearer_that_the_platform_drops_during_a_call_is_401(world: Worl
     assert 'error="invalid_token"' in reply.headers["www-authenticate"]
 
 
+async def test_the_platform_is_told_the_clients_address_behind_trusted_proxies(
+    database_url: str, redis_url: str
+) -> None:
+    async with start_world(
+        database_url,
+        redis_url,
+        PLATFORM_FORWARD_CLIENT_IP="true",
+        SERVER_TRUSTED_PROXIES="127.0.0.0/8",
+    ) as near:
+        headers = {"x-forwarded-for": "203.0.113.9, 127.0.0.1"}
+        reply = await near.as_("tenant_user").rpc(
+            "tools/call", {"name": "models_list"}, headers=headers
+        )
+        assert reply.status == 200
+        (call,) = await near.calls("/v1/models")
+        assert call["headers"]["x-forwarded-for"] == "203.0.113.9"
+
+
 # -- request ids ---------------------------------------------------------------------------------
 
 
@@ -350,8 +368,10 @@ async def test_too_many_calls_of_one_caller_fail_alone() -> None:
 
 @pytest.mark.parametrize("revision", [MODERN, "2025-11-25"])
 async def test_a_list_beyond_the_rate_limit_is_429(revision: str) -> None:
-    async with start_edge(Setup(limiter=Refusing())) as edge:
+    async with start_edge(Setup(limiter=Allowance(2))) as edge:
         client = edge.as_("alice", revision)
+        assert (await client.rpc("tools/list")).status == 200
+        assert not (await client.call("test_simple_text")).is_error
         reply = await client.rpc("tools/list")
         assert (reply.status, reply.error["code"], reply.word) == (429, -31000, "RATE_LIMITED")
         assert reply.headers["retry-after"] == "9"

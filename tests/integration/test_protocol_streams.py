@@ -21,7 +21,7 @@ from tests.world import LATEST, MODERN, Client, World, start_world
 QUICK = Pace(grace=0.005, first=0.02, interval=0.02)
 REVISIONS = ["2024-11-05", "2025-03-26", "2025-06-18", LATEST, MODERN]
 WAITING = {"name": "test_waiting"}
-CHAT = {
+CHAT: dict[str, Any] = {
     "name": "inference_chat",
     "arguments": {
         "model": "scailabs/echo-1",

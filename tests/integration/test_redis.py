@@ -339,3 +339,15 @@ async def test_following_ends_when_it_is_cancelled(client: RedisClient) -> None:
         await eventually(lambda: heard.resets() == 1)
     subscribed: Any = await client.raw.pubsub_numsub(CHANNEL)
     assert subscribed[0][1] == 0
+
+
+async def test_following_ends_whenever_it_is_cancelled(client: RedisClient) -> None:
+    for step in range(150):
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(follow(client, Heard()))
+            for _ in range(step % 30):
+                await asyncio.sleep(0)
+            task.cancel()
+            async with asyncio.timeout(5):
+                await asyncio.wait([task])
+        assert task.cancelled()

@@ -1,18 +1,17 @@
 """Probes, metrics, and what surrounds every REST request."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import aiohttp
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message
 
-from scaimcp.app import GatewayApp, create_app
-from scaimcp.rest.routes import RestRoute
+from scaimcp.app import create_app
 from scaimcp.settings import load
-from tests.world import MODERN, Client, Reply, World, gateway_environment, listener, start_world
+from tests.integration.relay import Relay
+from tests.world import MODERN, Reply, World, gateway_environment, start_world
 
 METRICS = {
     "requests_total", "request_duration_seconds", "inflight_requests", "tool_calls_total",
@@ -51,7 +50,7 @@ async def test_a_failing_platform_degrades_but_does_not_end_readiness(world: Wor
 
 
 async def test_a_platform_that_hangs_does_not_hold_the_probe(world: World) -> None:
-    await world.fault({"path": "/health", "latency_ms": 8_000, "count": 1})
+    await world.fault({"path": "/health", "latency_ms": 3_000, "count": 1})
     started = time.monotonic()
     try:
         reply = await world.as_(None).get("/readyz")
@@ -64,26 +63,25 @@ async def test_a_platform_that_hangs_does_not_hold_the_probe(world: World) -> No
 async def test_without_database_and_redis_platform_tools_go_on(
     database_url: str, redis_url: str
 ) -> None:
-    """Both ends behind a relay that is shut while the gateway runs."""
-    async with AsyncRelay(database_url) as database, AsyncRelay(redis_url) as redis:
-        async with start_world(database_url, redis_url) as ready:
-            assert (await ready.as_(None).get("/readyz")).json["status"] == "ok"
-        async with relayed(database_url, database, redis_url, redis) as world:
-            assert (await world.as_(None).get("/readyz")).json["status"] == "ok"
-            await database.shut()
-            await redis.shut()
-            reply = await until_degraded(world)
-            assert reply.status == 200
-            assert reply.json["parts"] == {
-                "database": "failing", "redis": "failing", "platform": "ok",
-            }  # fmt: skip
-            client = world.as_("tenant_user")
-            assert "models_list" in await client.names()
-            assert (await client.call("models_list")).value["items"]
+    """Both stores are behind relays that are shut while the gateway runs."""
+    async with (
+        Relay(database_url) as database,
+        Relay(redis_url) as redis,
+        start_world(database.relayed, redis.relayed) as world,
+    ):
+        assert (await world.as_(None).get("/readyz")).json["status"] == "ok"
+        await database.shut()
+        await redis.shut()
+        reply = await until_degraded(world)
+        assert reply.status == 200
+        assert reply.json["parts"] == {"database": "failing", "redis": "failing", "platform": "ok"}
+        client = world.as_("tenant_user")
+        assert "models_list" in await client.names()
+        assert (await client.call("models_list")).value["items"]
 
 
 async def test_before_the_start_the_gateway_is_alive_but_not_ready() -> None:
-    app = create_app(load(gateway_environment(1, "http://127.0.0.1:1", "postgresql://x/y",
+    app = create_app(load(gateway_environment(1, "http://127.0.0.1:2", "postgresql://x/y",
                                               "redis://127.0.0.1:1/0")))  # fmt: skip
     assert (await asked(app, "/livez"))[0] == 200
     assert await asked(app, "/readyz") == (503, b'{"status":"starting","parts":{}}')
@@ -190,36 +188,47 @@ async def test_the_request_id_reaches_the_platform_and_the_envelope(world: World
     assert ids == {"seen-everywhere"}
 
 
-async def test_a_fault_of_the_gateway_is_500_without_its_cause(
+async def test_a_fault_of_the_gateway_is_500_without_its_cause(world: World) -> None:
+    async def broken(request: Request) -> Response:
+        raise RuntimeError("sgk_the_cause_of_it_all")
+
+    routes = world.app._routes.router.routes
+    routes.append(Route("/broken", broken))
+    try:
+        reply = await world.as_(None).get("/broken")
+    finally:
+        routes.pop()
+    assert (reply.status, reply.word) == (500, "INTERNAL_ERROR")
+    assert "cause_of" not in reply.content.decode()
+    assert "RuntimeError" not in reply.content.decode()
+
+
+async def test_a_port_of_its_own_serves_probes_and_metrics_only(
     database_url: str, redis_url: str
 ) -> None:
-    async with start_world(database_url, redis_url) as world:
-
-        async def broken(request: object) -> None:
-            raise RuntimeError("sgk_the_cause_of_it_all")
-
-        world.app._routes.router.routes.append(Route("/broken", broken))
-        try:
-            reply = await world.as_(None).get("/broken")
-        except aiohttp.ClientError:
-            pytest.fail("the connection was cut instead")
-        assert (reply.status, reply.word) == (500, "INTERNAL_ERROR")
-        assert "cause_of" not in reply.content.decode()
-        assert "RuntimeError" not in reply.content.decode()
-
-
-def test_a_route_is_data() -> None:
-    assert RestRoute.__struct_config__.frozen
+    async with start_world(database_url, redis_url, METRICS_BIND="127.0.0.1:0") as world:
+        side = world.app.serve_metrics
+        await world.as_("tenant_user").names()
+        assert (await world.as_(None).get("/metrics")).status == 404
+        assert (await world.as_(None).get("/readyz")).status == 200
+        status, body = await asked(side, "/metrics")
+        assert status == 200
+        assert b"scaimcp_requests_total" in body
+        status, body = await asked(side, "/readyz")
+        assert (status, b'"database":"ok"' in body) == (200, True)
+        assert (await asked(side, "/livez"))[0] == 200
+        assert (await asked(side, "/v1/modules/scaimcp/tools"))[0] == 404
+        assert (await asked(side, "/mcp", "POST"))[0] == 404
 
 
-async def asked(app: GatewayApp, path: str, method: str = "GET") -> tuple[int, bytes]:
+async def asked(app: ASGIApp, path: str, method: str = "GET") -> tuple[int, bytes]:
     """Ask an application that no server runs."""
-    sent: list[dict[str, object]] = []
+    sent: list[Message] = []
 
-    async def receive() -> dict[str, object]:
+    async def receive() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    async def send(message: dict[str, object]) -> None:
+    async def send(message: Message) -> None:
         sent.append(message)
 
     scope = {
@@ -228,12 +237,8 @@ async def asked(app: GatewayApp, path: str, method: str = "GET") -> tuple[int, b
         "root_path": "", "headers": [(b"host", b"127.0.0.1")], "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 2),
     }  # fmt: skip
-    await app(scope, receive, send)  # type: ignore[arg-type]
-    status = sent[0]["status"]
-    body = sent[1]["body"]
-    assert isinstance(status, int)
-    assert isinstance(body, bytes)
-    return status, body
+    await app(scope, receive, send)
+    return int(sent[0]["status"]), bytes(sent[1]["body"])
 
 
 async def until_degraded(world: World) -> Reply:
@@ -244,73 +249,3 @@ async def until_degraded(world: World) -> Reply:
         states = [reply.json["parts"][part] for part in ("database", "redis")]
         if states == ["failing", "failing"] or time.monotonic() > deadline:
             return reply
-
-
-class AsyncRelay:
-    """Passes bytes on to a store until it is shut."""
-
-    def __init__(self, url: str) -> None:
-        place = url.rpartition("@")[2].partition("//")[2] or url.rpartition("@")[2]
-        host, _, rest = place.partition(":")
-        self.host = host or "127.0.0.1"
-        self.target = int(rest.partition("/")[0])
-        self.port = 0
-        self._server: asyncio.Server | None = None
-        self._writers: list[asyncio.StreamWriter] = []
-        self._pumps: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> "AsyncRelay":
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.shut()
-
-    async def shut(self) -> None:
-        """Cut every connection and take no more."""
-        if self._server is not None:
-            self._server.close()
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(self.host, self.target)
-        self._writers += [writer, back]
-        loop = asyncio.get_running_loop()
-        self._pumps += [
-            loop.create_task(_pump(reader, back)),
-            loop.create_task(_pump(there, writer)),
-        ]
-
-
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    try:
-        while data := await source.read(65536):
-            sink.write(data)
-            await sink.drain()
-    except OSError:
-        pass
-    finally:
-        sink.close()
-
-
-@asynccontextmanager
-async def relayed(
-    database_url: str, database: AsyncRelay, redis_url: str, redis: AsyncRelay
-) -> AsyncIterator[World]:
-    """Start a gateway whose stores are behind relays."""
-    async with start_world(
-        database_url.replace(f":{database.target}", f":{database.port}"),
-        redis_url.replace(f":{redis.target}", f":{redis.port}"),
-    ) as world:
-        yield world
-
-
-def client_of(world: World) -> Client:
-    """Return a client without a token."""
-    return world.as_(None)
-
-
-assert listener

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 
 from scaimcp.cli.main import main
 from scaimcp.dev.platform import Served
@@ -20,6 +25,7 @@ from scaimcp.errors import SettingsError
 from scaimcp.settings import Settings, environment, load
 from scaimcp.smoke import Step, Target, check, endpoint
 from scaimcp.types import Secret
+from tests.dev.helpers import ROOT
 from tests.serving.process import Launcher
 from tests.serving.raw import TOKEN
 from tests.stack import Services, create_database, drop_database
@@ -35,6 +41,17 @@ NAMES = [
     "modern tools/list",
     "modern me_get",
 ]
+
+
+@pytest.fixture(autouse=True)
+def own_logs() -> Iterator[None]:
+    """Commands set up the log for their process; give it back."""
+    root, kept = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**kept)
 
 
 async def _smoke(url: str, token: str | None = TOKEN, **more: Any) -> list[Step]:
@@ -365,3 +382,32 @@ async def test_the_command_ends_with_one_when_something_is_wrong(
     said = capsys.readouterr().out
     assert "FAIL" in said
     assert "-> set SCAIMCP_AUTH_ISSUER" in said
+
+
+@pytest.mark.parametrize("form", ["table", "markdown"])
+def test_a_reader_that_has_left_is_no_fault(form: str) -> None:
+    left, output = os.pipe()
+    os.close(left)
+    command = [sys.executable, "-m", "scaimcp", "catalog", "--format", form]
+    done = subprocess.run(command, cwd=ROOT, stdout=output, stderr=subprocess.PIPE, check=False)
+    os.close(output)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+async def test_migrate_goes_forth_and_back_and_tells_a_failure(
+    embedded_stack: Services,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    url = create_database(embedded_stack, "migrate_command")
+    monkeypatch.setenv("SCAIMCP_DATABASE_URL", url)
+    try:
+        assert await asyncio.to_thread(main, ["migrate"]) == 0
+        assert await asyncio.to_thread(main, ["migrate", "--down", "--to", "base"]) == 0
+    finally:
+        drop_database(embedded_stack, "migrate_command")
+    assert capsys.readouterr().out == "schema is at head\nschema is at base\n"
+    monkeypatch.setenv("SCAIMCP_DATABASE_URL", "postgresql://user:hidden@/x?host=/nowhere")
+    assert await asyncio.to_thread(main, ["migrate"]) == 1
+    said = capsys.readouterr().err
+    assert said == "scaimcp: migration failed (FileNotFoundError)\n"

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import aiohttp
+import h2.connection
+import h2.events
 import httpx2
 import pytest
 
@@ -15,7 +17,7 @@ from scaimcp.serving.engines import choose
 from scaimcp.settings import load
 from tests.serving.certificate import make_certificate, trusting
 from tests.serving.process import Gateway, Launcher, client, me
-from tests.serving.raw import CALL, TOKEN, call, get, post
+from tests.serving.raw import CALL, TOKEN, Line, call, get, post
 from tests.world import JSON_AND_SSE
 
 pytestmark = pytest.mark.slow
@@ -105,6 +107,38 @@ async def test_http2_outlives_a_body_that_nobody_read(launch: Launcher, place: P
         answers = await asyncio.gather(*refused, *served)
     assert [answer.status_code for answer in answers] == [401] * 3 + [200] * 5
     await gateway.fault()
+
+
+async def test_http2_outlives_data_for_a_stream_that_was_answered(launch: Launcher) -> None:
+    gateway = await launch(SERVER_HTTP2="true")
+    line = await launch.line(gateway.port)
+    wire = h2.connection.H2Connection()
+    wire.initiate_connection()
+    start = [(":authority", "localhost"), (":scheme", "http")]
+    post_ = [(":method", "POST"), (":path", "/mcp"), ("content-type", "application/json")]
+    wire.send_headers(1, [*start, *post_])
+    await line.send(wire.data_to_send())
+    # The gateway waits some seconds for the body, then answers without it.
+    assert await _status(line, wire, 1) == b"401"
+    wire.send_data(1, b"too late", end_stream=True)
+    wire.send_headers(3, [*start, (":method", "GET"), (":path", "/livez")], end_stream=True)
+    await line.send(wire.data_to_send())
+    assert await _status(line, wire, 3) == b"200"
+
+
+async def _status(line: Line, wire: h2.connection.H2Connection, stream: int) -> bytes:
+    """Read until a stream has been answered; return its status."""
+    status = b""
+    while True:
+        data = await line.reader.read(65_536)
+        assert data, "the connection has been closed"
+        for event in wire.receive_data(data):
+            if getattr(event, "stream_id", None) != stream:
+                continue
+            if isinstance(event, h2.events.ResponseReceived):
+                status = dict(event.headers)[b":status"]
+            if isinstance(event, h2.events.StreamEnded):
+                return status
 
 
 async def test_http2_is_off_unless_it_is_set(launch: Launcher, place: Path) -> None:

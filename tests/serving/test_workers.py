@@ -6,13 +6,14 @@ import asyncio
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tests.dev.helpers import is_gone
-from tests.serving.process import Gateway, Launcher, client, me, until
+from tests.serving.process import SECONDS, Gateway, Launcher, client, me, until
 from tests.serving.raw import Line, Lost, call, get
 
 pytestmark = pytest.mark.slow
@@ -33,6 +34,14 @@ async def _calls(gateway: Gateway, address: str | None = None) -> float:
         text = await response.text()
     found = re.search(r'scaimcp_tool_calls_total\{outcome="ok",source="platform"\} (\S+)', text)
     return float(found[1]) if found else 0.0
+
+
+async def _until_told(gateway: Gateway, count: float) -> None:
+    """Wait until the metrics tell at least `count` calls; workers tell theirs every second."""
+    deadline = time.monotonic() + SECONDS
+    while await _calls(gateway) < count:
+        assert time.monotonic() < deadline, f"{await _calls(gateway)} of {count} calls are told"
+        await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("engine", ["uvicorn", "hypercorn"])
@@ -97,6 +106,9 @@ async def test_a_killed_worker_is_replaced_and_the_others_lose_nothing(launch: L
         for steady in (*of_first, *of_second):
             group.create_task(steady.run())
         await until(lambda: min(each.answered for each in (*of_first, *of_second)) > 3)
+        await _until_told(gateway, 20)
+        told = await _calls(gateway)
+        told_of_second = sum(each.answered for each in of_second)
         os.kill(first, signal.SIGKILL)
         await until(lambda: len(set(gateway.workers()) - {first}) == 2)
         await gateway.wait_started(3)
@@ -108,13 +120,15 @@ async def test_a_killed_worker_is_replaced_and_the_others_lose_nothing(launch: L
     assert [each.is_lost for each in of_second] == [False] * 3
     ended = gateway.logged("worker ended")
     assert [(line["pid"], line["exit_code"]) for line in ended] == [(first, -9)]
-    # The replacement serves, and what the dead one counted still counts.
+    # What the dead one told still counts, and the replacement serves.
+    since = sum(each.answered for each in of_second) - told_of_second
+    await _until_told(gateway, told + since)
     counted = sum(each.answered for each in (*of_first, *of_second))
+    assert await _calls(gateway) <= counted + len(of_first)
     os.kill(second, signal.SIGSTOP)
     try:
         async with client(gateway) as http:
             assert await me(http) == USER
-        assert counted < await _calls(gateway) <= counted + 1 + len(of_first)
     finally:
         os.kill(second, signal.SIGCONT)
 

@@ -82,8 +82,9 @@ MODULES = Story(
             "GET /v1/modules",
             {"status": "disabled"},
             result={
-                "items": lambda rows: {row["module_id"] for row in rows}
-                == {"scaimind", "scaicore", "scaibot"}
+                "items": lambda rows: (
+                    {row["module_id"] for row in rows} == {"scaimind", "scaicore", "scaibot"}
+                )
             },
         ),
         Step(

@@ -2,7 +2,7 @@
 
 import base64
 
-from tests.integration.stories.step import Step, Story, page
+from tests.integration.stories.step import Step, Story
 
 AUDIO = base64.b64encode(b"RIFF" + bytes(60)).decode()
 USAGE = {"prompt_tokens": int, "completion_tokens": int, "total_tokens": int}

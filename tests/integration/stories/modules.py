@@ -569,8 +569,7 @@ CORES = Story(
         ),
         Step(
             "core_events_list",
-            "GET /v1/modules/scaicore/events?limit=25&core_id=$core"
-            "&since=2020-01-01T00%3A00%3A00Z",
+            "GET /v1/modules/scaicore/events?limit=25&core_id=$core&since=2020-01-01T00%3A00%3A00Z",
             {"core_id": "$core", "since": "2020-01-01T00:00:00Z"},
             result={"items": lambda rows: {row["core_id"] for row in rows} != set()},
         ),

@@ -72,8 +72,10 @@ API_KEYS = Story(
             "GET /v1/api-keys?limit=100",
             {"limit": 100},
             result={
-                "items": lambda rows: any(row["name"] == "laptop" for row in rows)
-                and not any("key" in row for row in rows)
+                "items": lambda rows: (
+                    any(row["name"] == "laptop" for row in rows)
+                    and not any("key" in row for row in rows)
+                )
             },
         ),
         Step(

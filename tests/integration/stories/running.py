@@ -45,9 +45,7 @@ async def seeded(world: World) -> dict[str, str]:
         "provider": tables["providers"][0]["id"],
         "echo": models["scailabs/echo-1"],
         "echo_backend": next(
-            row["id"]
-            for row in tables["backends"]
-            if row["model_id"] == models["scailabs/echo-1"]
+            row["id"] for row in tables["backends"] if row["model_id"] == models["scailabs/echo-1"]
         ),
     }
 
@@ -107,10 +105,7 @@ def _check_requests(
     else:
         expected = [_split(fill(line, variables)) for line in (*step.before, step.request)]
     own = [
-        call
-        for call in calls
-        if _split(_line(call)) in expected
-        or _line(call) not in BACKGROUND
+        call for call in calls if _split(_line(call)) in expected or _line(call) not in BACKGROUND
     ]
     lines = [_split(_line(call)) for call in own]
     if _line_without_query(step.request) in BACKGROUND:
@@ -154,7 +149,10 @@ def _check_form(tool: str, called: Called, value: Any) -> None:
     elif result == "deleted":
         assert value["deleted"] is True
     elif result[0].islower():
-        names = {name.strip() for name in result.split(",") if not name.strip().endswith("?")}
+        # "as other, more": the other tool's fields come first.
+        other = re.match(r"as (\w+),?", result)
+        fields = row(other[1])["result"] + result[other.end() :] if other else result
+        names = {name.strip() for name in fields.split(",") if not name.strip().endswith("?")}
         missing = names - set(value) - NULLABLE.get(tool, set())
         assert not missing, f"{tool} lacks {sorted(missing)}"
     assert None not in value.values()

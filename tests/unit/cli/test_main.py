@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from scaimcp import __version__
 from scaimcp.cli.main import EXIT_SETTINGS, main
@@ -18,6 +21,17 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in environment():
         if name.startswith("SCAI"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def own_logs() -> Iterator[None]:
+    """Commands set up the log for their process; give it back."""
+    root, kept = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**kept)
 
 
 @pytest.fixture

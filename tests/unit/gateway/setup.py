@@ -38,6 +38,9 @@ class ListSource:
         self.marked = 0
         self.calls: list[tuple[str, bytes]] = []
 
+    def known(self, context: RequestContext, max_age: float) -> Snapshot | None:
+        return None
+
     async def snapshot(self, context: RequestContext, max_age: float) -> Snapshot:
         return self.offered
 

@@ -33,6 +33,8 @@ MODELS = "GET /v1/models"
 class Counting:
     """Refuses every request after the first ones."""
 
+    is_on = True
+
     def __init__(self, most: int) -> None:
         self.left = most
 

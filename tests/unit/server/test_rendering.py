@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scaimcp.errors import ToolError
-from scaimcp.server.rendering import TTL_MS, Renderer, gemini, tool_fields, tools_array
+from scaimcp.server.rendering import TTL_MS, Parts, Renderer, gemini, tool_fields, tools_array
 from scaimcp.server.revisions import (
     V2024_11_05,
     V2025_03_26,
@@ -48,8 +48,12 @@ def tool(**changes: Any) -> Tool:
     return Tool(**fields)
 
 
+def decoded(parts: Parts) -> Any:
+    return json.loads(b"".join(parts))
+
+
 def call_result(result: ToolResult, revision: Revision) -> Any:
-    return json.loads(RENDERER.call_result(result, "req_1", revision))
+    return decoded(RENDERER.call_result(result, "req_1", revision))
 
 
 # -- tools -------------------------------------------------------------------------------------
@@ -140,12 +144,12 @@ def test_only_the_gemini_dialect_changes_a_schema() -> None:
 @pytest.mark.parametrize("revision", ALL[:4], ids=lambda r: r.name)
 def test_a_handshake_page_has_no_caching_hints(revision: Revision) -> None:
     page = RENDERER.page("tools", b"[1]", revision)
-    assert json.loads(page.result("req_1")) == {"tools": [1], "_meta": {REQUEST_ID: "req_1"}}
+    assert decoded(page.result("req_1")) == {"tools": [1], "_meta": {REQUEST_ID: "req_1"}}
 
 
 def test_a_modern_page_says_how_long_it_may_be_kept_and_by_whom() -> None:
     page = RENDERER.page("prompts", b"[]", V2026_07_28)
-    assert json.loads(page.result("req_1")) == {
+    assert decoded(page.result("req_1")) == {
         "resultType": "complete",
         "prompts": [],
         "ttlMs": TTL_MS,
@@ -158,20 +162,18 @@ def test_a_modern_page_says_how_long_it_may_be_kept_and_by_whom() -> None:
 def test_a_page_is_shared_and_the_cursor_is_not(revision: Revision) -> None:
     page = RENDERER.page("tools", b"[]", revision, 7)
     assert page.next_start == 7
-    first, second = json.loads(page.result("a", "one")), json.loads(page.result("b", "two"))
+    first, second = decoded(page.result("a", "one")), decoded(page.result("b", "two"))
     assert (first["nextCursor"], second["nextCursor"]) == ("one", "two")
     assert first["_meta"][REQUEST_ID] == "a"
-    assert "nextCursor" not in json.loads(page.result("c"))
+    assert "nextCursor" not in decoded(page.result("c"))
 
 
 # -- results -----------------------------------------------------------------------------------
 
 
 def test_a_result_without_members_still_has_its_meta() -> None:
-    assert json.loads(RENDERER.result(b"", "req_1", V2025_11_25)) == {
-        "_meta": {REQUEST_ID: "req_1"}
-    }
-    modern = json.loads(RENDERER.result(b'"a":1', "req_1", V2026_07_28))
+    assert decoded(RENDERER.result(b"", "req_1", V2025_11_25)) == {"_meta": {REQUEST_ID: "req_1"}}
+    modern = decoded(RENDERER.result(b'"a":1', "req_1", V2026_07_28))
     assert list(modern) == ["resultType", "a", "_meta"]
 
 
@@ -229,7 +231,7 @@ def test_other_blocks_stay_in_2024_11_05(block: dict[str, str]) -> None:
 @pytest.mark.parametrize("revision", ALL, ids=lambda r: r.name)
 def test_a_failed_call_is_one_text_and_no_structure(revision: Revision) -> None:
     error = ToolError("RATE_LIMITED", "Wait", retry_after=2)
-    value = json.loads(RENDERER.call_error(error, "req_1", revision))
+    value = decoded(RENDERER.call_error(error, "req_1", revision))
     assert value["isError"] is True
     assert "structuredContent" not in value
     assert [json.loads(block["text"]) for block in value["content"]] == [
