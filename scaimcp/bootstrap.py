@@ -41,6 +41,7 @@ from scaimcp.server.session import Sessions
 from scaimcp.server.subscriptions import Subscriptions
 from scaimcp.settings import KeyRing, Settings, require
 from scaimcp.telemetry.logs import get_logger
+from scaimcp.telemetry.metrics import AUDIT_DROPPED
 from scaimcp.types import RequestContext, Tool
 from scaimcp.versions.notices import Notice, announce, follow
 from scaimcp.versions.store import raise_version
@@ -227,13 +228,19 @@ async def _switched(
             )
             await audit.record(connection, event, context)
     except DatabaseUnavailable as error:
+        AUDIT_DROPPED.inc()
         _log.warning("catalogue version not raised", reason=error.message)
     await announce(redis, Notice(tenant_id, version))
 
 
 def _apply(services: Services, notice: Notice) -> None:
-    """Another process changed a tenant's catalogue: forget what is known of it."""
+    """Another process changed a tenant's catalogue: forget what is known of it.
+
+    Without a tenant it may concern every one of them: notices were missed meanwhile.
+    """
     if not notice.tenant_id:
+        services.modules.drop_all()
+        services.subscriptions.changed_all()
         return
     services.modules.drop(notice.tenant_id)
     services.subscriptions.changed(notice.tenant_id)

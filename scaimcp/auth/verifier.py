@@ -74,8 +74,24 @@ class Verifier:
             return None
         return entry[0]
 
-    async def verify(self, token: str, trace: Trace, *, max_age: float | None = None) -> Caller:
-        """Return the caller behind `token`.
+    async def verify(self, token: str, trace: Trace) -> Caller:
+        """Return the caller behind `token`; while the platform is away, as last confirmed.
+
+        Args:
+            token: the bearer, without ``Bearer``.
+            trace: ids for the question to the platform.
+
+        Raises:
+            RequestRefused: 401 with a challenge, 403 for a suspended user or tenant, 429, 503
+                while the platform cannot be asked, 502 for an answer without identity.
+        """
+        try:
+            return await self.confirm(token, trace)
+        except ToolError as error:
+            return self._after_failure(_key(token), error)
+
+    async def confirm(self, token: str, trace: Trace, *, max_age: float | None = None) -> Caller:
+        """Return the caller behind `token`, as `verify`, but without a way round an outage.
 
         Args:
             token: the bearer, without ``Bearer``.
@@ -83,10 +99,10 @@ class Verifier:
             max_age: seconds that a confirmation may be old here; None = the policy's.
 
         Raises:
-            RequestRefused: 401 with a challenge, 403 for a suspended user or tenant, 429, 503
-                while the platform cannot be asked, 502 for an answer without identity.
+            RequestRefused: 401 with a challenge, before the platform is asked.
+            ToolError: the platform refuses the bearer, or cannot be asked.
         """
-        key = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        key = _key(token)
         now = self._monotonic()
         entry = self._callers.get(key)
         if entry is not None and entry[1] > now and _is_young(entry[0], now, max_age):
@@ -95,10 +111,7 @@ class Verifier:
         claims = tokens.inspect(token, self._wall(), self._policy.audiences)
         if claims is None:
             raise invalid_token(self._metadata)
-        try:
-            return await self._ask_once(key, token, claims, trace)
-        except ToolError as error:
-            return self._after_failure(key, error)
+        return await self._ask_once(key, token, claims, trace)
 
     def forget(self, key: bytes) -> None:
         """Drop what is known of a bearer; the next request asks again."""
@@ -236,6 +249,10 @@ class Verifier:
         stale = msgspec.structs.replace(caller, is_stale=True)
         self._callers[key] = (stale, now + min(_STALE_SECONDS, left))
         return stale
+
+
+def _key(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 def _is_young(caller: Caller, now: float, max_age: float | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -18,6 +19,7 @@ from scaimcp.types import Caller, ModuleView, RequestContext, Secret
 CALL_SECONDS = 60.0
 LIST_SECONDS = 5.0
 _REREAD_SECONDS = 1.0
+_AWAY_SECONDS = 5.0
 _OUTAGE_SECONDS = 600.0
 _DENIED_SECONDS = 30.0
 _ENTRIES = 10_000
@@ -49,12 +51,12 @@ class ModuleState(msgspec.Struct, frozen=True):
 class _Entry:
     """What is known of one scope; ``state`` is None while no reading has succeeded."""
 
-    __slots__ = ("is_stale", "read_at", "state", "tried_at")
+    __slots__ = ("is_stale", "not_before", "read_at", "state")
 
     def __init__(self, state: ModuleState | None, now: float) -> None:
         self.state = state
         self.read_at = now
-        self.tried_at = now
+        self.not_before = now + _REREAD_SECONDS
         self.is_stale = False
 
 
@@ -83,7 +85,10 @@ class ModuleDirectory:
         self._entries: dict[str, _Entry] = {}
         # Who may not read the list, and until when that is believed.
         self._denied: dict[bytes, float] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        # A lock lives as long as somebody holds it or waits for it.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # Rises when something is dropped: a reading that began before is not remembered.
+        self._drops = 0
 
     def known(self, caller: Caller, max_age: float) -> ModuleState | None:
         """Return the remembered state if it is younger than `max_age` seconds.
@@ -110,7 +115,6 @@ class ModuleDirectory:
         lock = self._locks.setdefault(scope, asyncio.Lock())
         async with lock:
             known = self.known(caller, max_age) or await self._read(context, scope)
-        self._locks.pop(scope, None)
         return known or self._fallback(caller, scope)
 
     def mark_stale(self, scope: str) -> None:
@@ -121,28 +125,33 @@ class ModuleDirectory:
 
     def drop(self, scope: str) -> None:
         """Forget the modules of a scope (`scope_of`) at once: they have just been changed."""
+        self._drops += 1
         self._entries.pop(scope, None)
 
     def drop_all(self) -> None:
         """Forget everything: a partner's change concerns tenants that nobody here can name."""
+        self._drops += 1
         self._entries.clear()
 
-    def _read_just_now(self, scope: str) -> bool:
+    def _is_too_soon(self, scope: str) -> bool:
         entry = self._entries.get(scope)
-        return entry is not None and self._monotonic() - entry.tried_at < _REREAD_SECONDS
+        return entry is not None and self._monotonic() < entry.not_before
 
     async def _read(self, context: RequestContext, scope: str) -> ModuleState | None:
         """Ask with the caller's bearer, on 403 with the service token; None without an answer.
 
-        At most once a second, unless the last answer was a refusal of one caller.
+        At most once a second, unless the last answer was a refusal of one caller; less often
+        while the platform is away, so that it does not delay every list.
         """
-        if self._read_just_now(scope):
+        if self._is_too_soon(scope):
             return None
+        drops = self._drops
         caller = context.caller
         trace = Trace(context.request_id, context.traceparent)
         if not self._is_denied(caller.key):
             try:
-                return self._store(scope, await self._ask(context.bearer, trace), "platform")
+                rows = await self._ask(context.bearer, trace)
+                return self._store(scope, rows, "platform", drops)
             except AuthenticationLost:
                 self._verifier.forget(caller.key)
                 return None
@@ -157,19 +166,22 @@ class ModuleDirectory:
         """Note a reading without an answer; a rate limit concerns one bearer, not the scope."""
         if error.code != "RATE_LIMITED":
             entry = self._entries.get(scope) or self._remember(scope, None)
-            entry.tried_at = self._monotonic()
+            is_away = error.code in ("PLATFORM_UNAVAILABLE", "PLATFORM_TIMEOUT")
+            pause = _AWAY_SECONDS if is_away else _REREAD_SECONDS
+            entry.not_before = self._monotonic() + pause
 
     async def _read_by_service(
         self, context: RequestContext, scope: str, trace: Trace
     ) -> ModuleState | None:
         token = self._policy.service_token
-        key = scope.encode()
+        key, drops = scope.encode(), self._drops
         if token is None or not context.caller.tenant_id or self._is_denied(key):
             return None
         try:
             service = await self._verifier.verify(token.reveal(), trace)
             if service.tenant_id == context.caller.tenant_id:
-                return self._store(scope, await self._ask(token, trace), "service_token")
+                rows = await self._ask(token, trace)
+                return self._store(scope, rows, "service_token", drops)
         except GatewayError as error:
             _log.warning("service token of no use", code=error.code)
         self._deny(key, _REREAD_SECONDS)
@@ -194,11 +206,13 @@ class ModuleDirectory:
                 "PLATFORM_BAD_RESPONSE", "The module list is unreadable"
             ) from None
 
-    def _store(self, scope: str, rows: list[ModuleRow], source: str) -> ModuleState:
+    def _store(self, scope: str, rows: list[ModuleRow], source: str, drops: int) -> ModuleState:
+        """Remember a reading, unless something was dropped since it began at `drops`."""
         active = frozenset(row.module_id for row in rows if row.status == "active")
         is_off = any(row.module_id == SELF and row.status != "active" for row in rows)
         cached = ModuleState(ModuleView(active, "tenant_cache", is_off), tuple(rows))
-        self._remember(scope, cached)
+        if drops == self._drops:
+            self._remember(scope, cached)
         return msgspec.structs.replace(cached, view=ModuleView(active, source, is_off))
 
     def _remember(self, scope: str, state: ModuleState | None) -> _Entry:

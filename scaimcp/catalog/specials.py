@@ -42,10 +42,12 @@ async def fresh_caller(verifier: Verifier, context: RequestContext) -> Caller:
     """Return the identity, asked anew unless it was confirmed within the last five seconds.
 
     Raises:
-        RequestRefused: the bearer no longer counts, or the platform cannot be asked.
+        RequestRefused: the bearer is no longer one that the platform is asked about.
+        AuthenticationLost: the platform no longer accepts the bearer.
+        ToolError: the platform cannot be asked.
     """
     trace = Trace(context.request_id, context.traceparent, context.client_ip)
-    return await verifier.verify(context.bearer.reveal(), trace, max_age=ME_SECONDS)
+    return await verifier.confirm(context.bearer.reveal(), trace, max_age=ME_SECONDS)
 
 
 def me_result(caller: Caller, caps: Caps) -> ToolResult:

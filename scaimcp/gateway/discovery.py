@@ -11,7 +11,7 @@ from scaimcp.errors import ToolError
 from scaimcp.gateway.explain import Explainer
 from scaimcp.gateway.gateway import Gateway
 from scaimcp.gateway.search import rank
-from scaimcp.gateway.view import DEFAULT_VIEW, GATEWAY_TOOLS
+from scaimcp.gateway.view import CALL_TOOL, DEFAULT_VIEW, GATEWAY_TOOLS
 from scaimcp.types import ModuleView, RequestContext, Snapshot, Tool, ToolResult
 
 Read = Callable[[Tool, bytes], dict[str, Any]]
@@ -64,7 +64,7 @@ class DiscoverySource:
     async def call(self, tool: Tool, arguments: bytes, context: RequestContext) -> ToolResult:
         """Answer from memory, or call the target of ``tools_call`` under its own name."""
         given = self._read(tool, arguments)
-        if tool.name == "tools_call":
+        if tool.name == CALL_TOOL:
             return await self._call(given, context)
         if tool.name == "tools_search":
             value: Any = await self._search(given, context)

@@ -6,12 +6,12 @@ Identity, time and options are parameters; sources are plugged in. Spec: core-to
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from scaimcp.errors import ToolError
+from scaimcp.errors import ProtocolError, ToolError
 from scaimcp.gateway.admission import first_failure, refusal
 from scaimcp.gateway.limits import InFlight, RateLimiter
 from scaimcp.gateway.search import Indexed, index, similar
@@ -148,21 +148,31 @@ class Gateway:
         )
         return ToolError("TOOL_NOT_FOUND", "There is no such tool.", details=details)
 
-    async def call_tool(self, context: RequestContext, name: str, arguments: bytes) -> ToolResult:
+    async def call_tool(
+        self,
+        context: RequestContext,
+        name: str,
+        arguments: bytes,
+        check: Callable[[Tool], None] | None = None,
+    ) -> ToolResult:
         """Call a tool: name, module, permission, role, quota, arguments, platform.
 
         Args:
             context: who calls.
             name: the tool's name as listed.
             arguments: JSON of the arguments, b"" for none.
+            check: the edge's own word on an admitted tool, before anything is sent.
 
         Raises:
             ToolError: the call failed; its code says why.
+            ProtocolError: the arguments are no object, or what `check` raises.
         """
         source, outcome = "none", "cancelled"
         try:
             resolved = await self.resolve(context, name)
             source = resolved.source.name
+            if check is not None:
+                check(resolved.tool)
             with self._inflight.call(context.caller):
                 if self._limiter.is_on:
                     await self._count(context.caller)
@@ -171,6 +181,9 @@ class Gateway:
             return result
         except ToolError as error:
             outcome = _outcome(error.code)
+            raise
+        except ProtocolError:
+            outcome = "refused"
             raise
         finally:
             tool_call_outcome(source, outcome).inc()

@@ -12,7 +12,8 @@ import msgspec
 from scaimcp.types import Tool
 
 EXPLAIN = "tools_explain"
-SEARCH_TOOLS = ("tools_search", "tools_describe", "tools_call")
+CALL_TOOL = "tools_call"
+SEARCH_TOOLS = ("tools_search", "tools_describe", CALL_TOOL)
 GATEWAY_TOOLS = frozenset({EXPLAIN, *SEARCH_TOOLS})
 _ALWAYS = frozenset({"me_get", EXPLAIN})
 _CHOICES = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import math
 import random
 import time
@@ -37,6 +38,7 @@ _BACKOFF_SECONDS = 60
 _BACKOFF_ENTRIES = 10_000
 _JSON = "application/json"
 _SMALL_BODY = 256 * 1024
+_LARGE_BODY = 1024 * 1024
 _log = get_logger("scaimcp.scaigrid")
 
 
@@ -178,7 +180,7 @@ class PlatformClient:
             f"{self._base}{request.path}{'?' + request.query if request.query else ''}",
             encoded=True,
         )
-        data = _multipart(request.parts) if request.parts else request.body
+        data = _multipart(request.parts) if request.parts else _streamed(request.body)
         try:
             response = await self._http.request(
                 request.method, url, data=data, headers=headers, allow_redirects=False
@@ -266,6 +268,11 @@ def _answer(
 
 def _is_json(response: aiohttp.ClientResponse) -> bool:
     return response.content_type == _JSON
+
+
+def _streamed(body: bytes | None) -> bytes | io.BytesIO | None:
+    """Return what aiohttp sends without a warning; it wants large bodies as files."""
+    return body if body is None or len(body) <= _LARGE_BODY else io.BytesIO(body)
 
 
 def _multipart(parts: tuple[FilePart, ...]) -> aiohttp.FormData:

@@ -202,7 +202,7 @@ def error_object(error: GatewayError, gateway_request_id: str) -> dict[str, Any]
     value: dict[str, Any] = {
         "code": error.code,
         "message": clean_message(error.message),
-        "request_id": gateway_request_id,
+        "request_id": error.request_id or gateway_request_id,
     }
     if error.retry_after is not None:
         value["retry_after"] = error.retry_after

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from msgspec import UNSET
 
 from scaimcp.errors import ProtocolError, RequestRefused, ToolError
 from scaimcp.gateway.gateway import Gateway, Visible
-from scaimcp.gateway.view import View
+from scaimcp.gateway.view import CALL_TOOL, View
 from scaimcp.scaigrid.envelope import AuthenticationLost
 from scaimcp.sealing import Sealer
 from scaimcp.server import headers as header_rules
@@ -31,7 +32,7 @@ from scaimcp.server.rendering import Page, Parts, Renderer, tools_array
 from scaimcp.server.revisions import SUPPORTED, Revision, negotiate
 from scaimcp.server.session import Sessions
 from scaimcp.server.subscriptions import ANNOUNCED
-from scaimcp.types import RequestContext
+from scaimcp.types import RequestContext, Tool
 
 INSTRUCTIONS = (
     "ScaiGrid as tools: inference, models, sessions, rooms, accounting, administration and the "
@@ -224,34 +225,29 @@ class Methods:
             raise ProtocolError(INVALID_PARAMS, "params.name is required")
         arguments = bytes(call.params.arguments)
         try:
-            if call.revision.is_modern:
-                await self._check_param_headers(call, name, arguments)
-            result = await self._gateway.call_tool(call.context, name, arguments)
+            check = partial(self._check_param_headers, call) if call.revision.is_modern else None
+            result = await self._gateway.call_tool(call.context, name, arguments, check)
         except AuthenticationLost:
             raise
         except ToolError as error:
-            if error.code == "TOOL_NOT_FOUND" and call.revision.is_modern:
+            # What tools_call did not find is the outcome of a call that took place.
+            is_unknown = error.code == "TOOL_NOT_FOUND" and name != CALL_TOOL
+            if is_unknown and call.revision.is_modern:
                 raise _unknown_tool(error) from None
             return self._renderer.call_error(error, call.context.request_id, call.revision)
         return self._renderer.call_result(result, call.context.request_id, call.revision)
 
-    async def _check_param_headers(self, call: Call, name: str, arguments: bytes) -> None:
-        """Hold ``Mcp-Param-*`` headers against the arguments of a tool that declares some.
-
-        A tool that cannot be called has no headers to check: the call itself says what is wrong.
-        """
-        try:
-            resolved = await self._gateway.resolve(call.context, name)
-        except ToolError:
-            return
-        schema = resolved.tool.input_schema
+    def _check_param_headers(self, call: Call, tool: Tool) -> None:
+        """Hold ``Mcp-Param-*`` headers against the arguments of a tool that declares some."""
+        schema = tool.input_schema
         known = self._param_headers.get(id(schema))
         if known is None:
             if len(self._param_headers) >= _SCHEMAS:
                 self._param_headers.clear()
             known = self._param_headers[id(schema)] = (schema, header_rules.declared(schema))
         if known[1]:
-            header_rules.check_params(known[1], _read_object(arguments), call.headers)
+            arguments = _read_object(bytes(call.params.arguments))
+            header_rules.check_params(known[1], arguments, call.headers)
 
     async def list_nothing(self, call: Call, key: str) -> Parts:
         """Return an empty page: no source of this surface is plugged in."""

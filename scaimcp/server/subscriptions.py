@@ -67,6 +67,12 @@ class Subscriptions:
                 stream.is_changed = True
                 stream.wake.set()
 
+    def changed_all(self) -> None:
+        """Tell every stream: a change may have been missed."""
+        for stream in self._streams:
+            stream.is_changed = True
+            stream.wake.set()
+
     def close(self) -> None:
         """End every stream gracefully; later ones end at once."""
         self._is_closed = True

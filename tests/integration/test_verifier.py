@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from scaimcp.auth import verifier as module
 from scaimcp.auth.verifier import Verifier, VerifierPolicy
-from scaimcp.errors import RequestRefused
+from scaimcp.errors import PlatformFailure, RequestRefused
 from scaimcp.outbound import open_http
 from scaimcp.scaigrid.client import PlatformClient, Trace
 from scaimcp.telemetry import metrics
@@ -82,7 +82,9 @@ class Desk:
         self.wall.now += seconds
 
     async def verify(self, token: str = KEY, max_age: float | None = None) -> Caller:
-        return await self.verifier.verify(token, TRACE, max_age=max_age)
+        if max_age is None:
+            return await self.verifier.verify(token, TRACE)
+        return await self.verifier.confirm(token, TRACE, max_age=max_age)
 
     async def refused(self, token: str = KEY, max_age: float | None = None) -> RequestRefused:
         with pytest.raises(RequestRefused) as caught:
@@ -405,6 +407,15 @@ async def test_a_revocation_is_seen_within_the_life_of_the_confirmation(desk: De
     assert (await desk.refused()).http_status == 503
 
 
+async def test_who_needs_a_fresh_identity_gets_no_old_one(desk: Desk) -> None:
+    await desk.verify()
+    desk.server.default = reset()
+    with pytest.raises(PlatformFailure) as caught:
+        await desk.verify(max_age=0.0)
+    assert caught.value.code == "PLATFORM_UNAVAILABLE"
+    assert (await desk.verify()).user_id == "usr_1"
+
+
 async def test_forgetting_asks_again_at_once(desk: Desk) -> None:
     await desk.verify()
     desk.verifier.forget(digest(KEY))
@@ -426,7 +437,8 @@ async def test_a_403_or_a_suspension_is_a_403_and_ends_what_was_known(
 ) -> None:
     await desk.verify()
     desk.server.default = play
-    refusal = await desk.refused(max_age=0.0)
+    desk.passes(30)
+    refusal = await desk.refused()
     assert (refusal.http_status, refusal.code) == (403, "AUTHZ_PERMISSION_DENIED")
     assert refusal.challenge is None
     assert desk.verifier.remembered(KEY) is None
@@ -528,7 +540,8 @@ async def test_whoever_needs_a_fresh_identity_still_asks(desk: Desk) -> None:
     desk.server.default = error(500, "INTERNAL_ERROR")
     desk.passes(40)
     await desk.verify()
-    await desk.verify(max_age=300)
+    with pytest.raises(PlatformFailure):
+        await desk.verify(max_age=300)
     assert desk.asked == 3
 
 

@@ -18,7 +18,7 @@ NEW_BUNKER = {
     "name": "lab",
     "lifecycle_mode": "session",
     "network_profile": "allowlisted",
-    "network_allowlist": ["pypi.org"],
+    "network_allowlist": ["packages.example.com"],
     "cpu_millicores": 500,
     "memory_mb": 256,
     "disk_mb": 512,

@@ -250,12 +250,20 @@ async def test_a_tenant_is_read_at_most_once_a_second() -> None:
     assert await setup.seen(0) == (ACTIVE, "platform")
 
 
-async def test_a_tenant_never_read_is_asked_at_most_once_a_second_too() -> None:
-    setup = Setup(DOWN)
+@pytest.mark.parametrize(
+    ("failure", "seconds"), [(DOWN, 5.0), (refusal(500, "INTERNAL_ERROR"), 1.0)]
+)
+async def test_a_platform_that_is_away_does_not_hold_up_every_list(
+    failure: Scripted, seconds: float
+) -> None:
+    setup = Setup(failure)
     for _ in range(3):
         assert await setup.seen() == (set(), "permissions")
     assert setup.reads == 1
-    setup.clock.forward(1)
+    setup.clock.forward(seconds - 0.1)
+    await setup.seen()
+    assert setup.reads == 1
+    setup.clock.forward(0.1)
     setup.answer(data(ROWS))
     assert await setup.seen() == (ACTIVE, "platform")
 
@@ -269,6 +277,19 @@ async def test_a_dropped_tenant_is_read_at_once() -> None:
     setup.directory.drop_all()
     await setup.state(CALL_SECONDS)
     assert setup.reads == 3
+
+
+@pytest.mark.parametrize("who", ["tnt_acme", ""])
+async def test_a_reading_older_than_a_switch_is_not_remembered(who: str) -> None:
+    setup = Setup()
+    setup.platform.is_slow = True
+    reading = asyncio.create_task(setup.state())
+    await asyncio.sleep(0)
+    assert setup.reads == 1
+    setup.directory.drop(who) if who else setup.directory.drop_all()
+    await reading
+    assert setup.directory.known(caller(), CALL_SECONDS) is None
+    assert await setup.seen() == (ACTIVE, "platform")
 
 
 # Without the platform

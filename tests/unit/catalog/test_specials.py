@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from scaimcp.errors import RequestRefused, ToolError
+from scaimcp.errors import ToolError
+from scaimcp.scaigrid.envelope import AuthenticationLost
 from scaimcp.types import Grants
 from tests.fakes.callers import UNRESOLVED_OPEN, caller, context, grants
 from tests.fakes.platform import DOWN, Reply, Scripted, data, refusal
@@ -57,9 +58,17 @@ async def test_me_is_asked_anew_at_most_once_in_five_seconds() -> None:
 async def test_me_of_a_bearer_that_counts_no_more_is_a_401() -> None:
     setup = Setup()
     setup.on("GET /v1/me", refusal(401, "AUTH_TOKEN_INVALID"))
-    with pytest.raises(RequestRefused) as error:
+    with pytest.raises(AuthenticationLost) as error:
         await setup.call("me_get")
-    assert error.value.http_status == 401
+    assert error.value.code == "AUTH_TOKEN_INVALID"
+
+
+async def test_me_is_never_an_old_answer() -> None:
+    setup = Setup()
+    await setup.call("me_get")
+    setup.on("GET /v1/me", DOWN)
+    setup.clock.forward(6)
+    assert (await setup.failure("me_get")).code == "PLATFORM_UNAVAILABLE"
 
 
 async def test_me_keeps_to_its_cap() -> None:

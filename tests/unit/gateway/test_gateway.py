@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from scaimcp.errors import RequestRefused
 from scaimcp.gateway.view import View
+from scaimcp.scaigrid.envelope import AuthenticationLost
 from scaimcp.types import Caller, Grants, ModuleView
 from tests.catalogue import TEN_MODULES, visible
 from tests.fakes.callers import (
@@ -271,7 +271,7 @@ async def test_too_many_calls_at_once_are_refused_before_the_quota() -> None:
 async def test_a_refused_bearer_is_no_failure_of_a_tool() -> None:
     setup = Setup()
     setup.on("GET /v1/me", refusal(401, "AUTH_TOKEN_INVALID"))
-    with pytest.raises(RequestRefused):
+    with pytest.raises(AuthenticationLost):
         await setup.gateway.call_tool(context(), "me_get", b"")
 
 
