@@ -37,18 +37,28 @@ STATIC = {
     "shape": [*SHAPE, *(word for budget in BUDGETS for word in ("--budget", budget)), "."],
 }
 UNIT = [sys.executable, "-m", "pytest", "tests/unit", "tests/architecture", "-m", "not slow"]
-ALL = [f"{BIN}/coverage", "run", "-m", "pytest", "tests"]
+ALL = [f"{BIN}/coverage", "run", "-m", "pytest", "tests", "--hypothesis-profile=thorough"]
 COVERAGE = {
     "coverage data": [f"{BIN}/coverage", "combine", "--quiet"],
     "coverage": [f"{BIN}/coverage", "report", "--fail-under=95", "--precision=1"],
 }
 
 
+# No gate may hold up a machine for ever; a test that hangs ends its run long before.
+MOST_SECONDS = 1200
+
+
 def run(name: str, command: list[str]) -> bool:
     """Run one gate; show its output only when it fails or is a test run."""
     started = time.monotonic()
     is_shown = "pytest" in command
-    done = subprocess.run(command, capture_output=not is_shown, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, capture_output=not is_shown, text=True, check=False, timeout=MOST_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        print(f"FAIL {name} (not done after {MOST_SECONDS} s)", flush=True)
+        return False
     seconds = time.monotonic() - started
     if done.returncode and not is_shown:
         print(done.stdout, done.stderr, sep="\n")

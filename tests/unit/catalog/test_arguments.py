@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scaimcp.catalog.arguments import MAX_FAULTS, MAX_MAP_BYTES, compile_arguments
@@ -437,7 +437,6 @@ def calls(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 
 @given(calls())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_passes_conforms_to_the_schema_and_nothing_raises(
     call: tuple[str, dict[str, Any]],
 ) -> None:
@@ -453,7 +452,6 @@ def test_what_passes_conforms_to_the_schema_and_nothing_raises(
 
 
 @given(calls())
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_conforms_and_needs_no_leniency_passes(call: tuple[str, dict[str, Any]]) -> None:
     name, raw = call
     tool = TOOLS[name]
@@ -464,7 +462,6 @@ def test_what_conforms_and_needs_no_leniency_passes(call: tuple[str, dict[str, A
 
 
 @given(st.dictionaries(st.text(max_size=8), JSON, max_size=4), st.sampled_from(sorted(TOOLS)))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_foreign_json_never_raises(raw: dict[str, Any], name: str) -> None:
     _, found = CHECKS[name].check(raw)
     assert all(isinstance(fault["message"], str) for fault in found)

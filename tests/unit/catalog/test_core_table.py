@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,6 @@ from tests.unit.catalog.table import (
 TABLE = rows()
 BY_NAME = {row.name: row for row in TABLE}
 TOOLS: dict[str, ToolDefinition] = {tool.name: tool for tool in (*CORE, *GATEWAY, *MODULES)}
-EACH = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
 
 READS = {"tenant_viewer": {"models:list", "accounting:view_own"}}
 READS["tenant_user"] = READS["tenant_viewer"] | {"models:use", "api_keys:manage", "modules:use"}
@@ -57,10 +57,6 @@ VIEWER_MODULE_KEYS = {
 }
 
 
-def found(row: Row) -> ToolDefinition:
-    return TOOLS[row.name]
-
-
 def test_the_table_has_the_published_numbers() -> None:
     assert Counter(row.group for row in TABLE) == {"core": 107, "gateway": 4, "module": 45}
     assert Counter(row.module for row in TABLE if row.module) == {
@@ -91,69 +87,59 @@ def test_module_tools_are_ordered_by_module_and_then_as_in_the_table() -> None:
     assert [tool.name for tool in MODULES] == [row.name for row in ordered]
 
 
-@EACH
-def test_method_and_path_are_those_of_the_table(row: Row) -> None:
-    request = found(row).request
-    assert (f"{request.method} {request.path}" if request else "gateway") == row.request
+def told(row: Row) -> dict[str, Any]:
+    """Return what the table says of a tool."""
+    schema, rule = expected_schema(row.notation), expected_rule(row)
+    return {
+        "request": row.request,
+        "arguments": schema,
+        "order": list(schema["properties"]),
+        "required": schema.get("required"),
+        "rules": [rule] if rule else [],
+        "permission": row.key,
+        "roles": row.roles,
+        "module": row.module,
+        "origin": row.group,
+        "hints": row.hints,
+        "fields": expected_fields(row, BY_NAME),
+        "is_deleted": row.result == "deleted",
+        "is_gateway": row.group == "gateway",
+        "is_export": row.result == "format, content, size_bytes",
+        "is_list": row.result.startswith("List of ") or TOOLS[row.name].result.kind == "list",
+    }
 
 
-@EACH
-def test_arguments_are_those_of_the_table(row: Row) -> None:
-    assert without_descriptions(found(row).input_schema) == expected_schema(row.notation)
-
-
-@EACH
-def test_arguments_keep_the_order_of_the_table(row: Row) -> None:
-    expected = expected_schema(row.notation)
-    schema = found(row).input_schema
-    assert list(schema["properties"]) == list(expected["properties"])
-    assert schema.get("required") == expected.get("required")
-
-
-@EACH
-def test_cross_field_rules_are_those_of_the_table(row: Row) -> None:
-    actual = [(rule.kind, set(rule.arguments)) for rule in found(row).rules]
-    expected = expected_rule(row)
-    assert actual == ([expected] if expected else [])
-
-
-@EACH
-def test_permission_and_roles_are_those_of_the_table(row: Row) -> None:
-    assert found(row).permission == row.key
-    assert set(found(row).roles) == row.roles
-
-
-@EACH
-def test_module_and_origin_are_those_of_the_table(row: Row) -> None:
-    assert found(row).module_id == row.module
-    assert found(row).origin == row.group
-
-
-@EACH
-def test_hints_are_those_of_the_table(row: Row) -> None:
-    hints = found(row).hints
+def built(tool: ToolDefinition) -> dict[str, Any]:
+    """Return the same of the tool as it is."""
+    request, hints, kind = tool.request, tool.hints, tool.result.kind
     letters = {
         "R": hints.read_only,
         "D": hints.destructive,
         "I": hints.idempotent,
         "O": hints.open_world,
     }
-    assert "".join(letter for letter, is_set in letters.items() if is_set) == row.hints
+    return {
+        "request": f"{request.method} {request.path}" if request else "gateway",
+        "arguments": without_descriptions(tool.input_schema),
+        "order": list(tool.input_schema["properties"]),
+        "required": tool.input_schema.get("required"),
+        "rules": [(rule.kind, set(rule.arguments)) for rule in tool.rules],
+        "permission": tool.permission,
+        "roles": set(tool.roles),
+        "module": tool.module_id,
+        "origin": tool.origin,
+        "hints": "".join(letter for letter, is_set in letters.items() if is_set),
+        "fields": [name for name, _ in tool.result.fields],
+        "is_deleted": kind == "deleted",
+        "is_gateway": kind == "gateway",
+        "is_export": kind == "export",
+        "is_list": kind == "list",
+    }
 
 
-@EACH
-def test_result_fields_are_those_of_the_table(row: Row) -> None:
-    assert [name for name, _ in found(row).result.fields] == expected_fields(row, BY_NAME)
-
-
-@EACH
-def test_result_kinds_follow_the_result_column(row: Row) -> None:
-    kind = found(row).result.kind
-    assert (kind == "deleted") == (row.result == "deleted")
-    assert (kind == "gateway") == (row.group == "gateway")
-    assert (kind == "export") == (row.result == "format, content, size_bytes")
-    if row.result.startswith("List of "):
-        assert kind == "list"
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_a_tool_is_that_of_the_table(row: Row) -> None:
+    assert built(TOOLS[row.name]) == told(row)
 
 
 def test_chat_like_tools_answer_with_flat_replies() -> None:
@@ -261,19 +247,12 @@ def test_a_tenant_viewer_reads_twenty_module_tools_and_a_tenant_user_invokes_per
     assert sum(tool.permission != "models:use" for tool in MODULES) == 44
 
 
-@EACH
-def test_an_optional_argument_says_what_its_absence_means(row: Row) -> None:
-    tool = found(row)
-    named = {name for rule in tool.rules for name in rule.arguments}
-    named |= set(tool.input_schema.get("required", ()))
-    for name, schema in tool.input_schema["properties"].items():
-        if name not in named:
-            assert re.search(r"left out|leave out|absent", schema["description"]), name
-
-
-@EACH
-def test_arguments_under_a_cross_field_rule_say_so(row: Row) -> None:
-    for rule in found(row).rules:
-        for name in rule.arguments:
-            text = found(row).input_schema["properties"][name]["description"]
-            assert rule.kind.replace("_", " ") in text, name
+@pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
+def test_descriptions_of_arguments_say_what_absence_and_rules_mean(tool: ToolDefinition) -> None:
+    properties = tool.input_schema["properties"]
+    under_rules = {(name, rule.kind) for rule in tool.rules for name in rule.arguments}
+    for name, kind in under_rules:
+        assert kind.replace("_", " ") in properties[name]["description"], name
+    named = {name for name, _ in under_rules} | set(tool.input_schema.get("required", ()))
+    for name in properties.keys() - named:
+        assert re.search(r"left out|leave out|absent", properties[name]["description"]), name

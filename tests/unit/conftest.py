@@ -1,0 +1,9 @@
+"""How long properties are tried: `make check` takes few examples, `make test` many."""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "quick", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=300)
+settings.load_profile("quick")
