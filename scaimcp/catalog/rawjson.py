@@ -54,7 +54,7 @@ def members(raw: bytes) -> dict[str, bytes]:
     }
 
 
-def arranged(raw: bytes, names: Iterable[str], absent: Mapping[str, bytes]) -> bytes:
+def arranged(raw: bytes, names: tuple[str, ...], absent: Mapping[str, bytes]) -> bytes:
     """Return a compact object with `names` first, in their order, and without nulls.
 
     Does in one pass what `members`, `ordered` and `to_object` do one by one.
@@ -69,14 +69,17 @@ def arranged(raw: bytes, names: Iterable[str], absent: Mapping[str, bytes]) -> b
         fields = {key: item for key, item in fields.items() if item != _RAW_NULL}
     for name, item in absent.items():
         fields.setdefault(name, item)
-    pieces: list[bytes] = []
-    for name in names:
-        item = fields.pop(name, None)
-        if item is not None:
-            pieces += (_key(name), item)
-    for name, item in fields.items():
-        pieces += (_key(name), item)
-    return b"{%b}" % b"".join(pieces)[1:]
+    form, order = _form(names, tuple(fields))
+    return form % tuple([fields[name] for name in order])
+
+
+@lru_cache(1_024)
+def _form(names: tuple[str, ...], present: tuple[str, ...]) -> tuple[bytes, tuple[str, ...]]:
+    """Return an object with a place for each value, and the order of the values."""
+    order = [name for name in dict.fromkeys(names) if name in present]
+    order += [name for name in present if name not in order]
+    keys = [encode(name).replace(b"%", b"%%") for name in order]
+    return b"{%b}" % b",".join([key + b":%b" for key in keys]), tuple(order)
 
 
 def elements(raw: bytes) -> list[bytes]:

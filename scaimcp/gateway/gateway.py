@@ -113,7 +113,10 @@ class Gateway:
 
     async def snapshots(self, context: RequestContext, max_age: float) -> list[Snapshot]:
         """Return every source's snapshot for the caller."""
-        return [await source.snapshot(context, max_age) for source in self._sources]
+        return [
+            source.known(context, max_age) or await source.snapshot(context, max_age)
+            for source in self._sources
+        ]
 
     async def resolve(self, context: RequestContext, name: str) -> Resolved:
         """Return the tool called `name` if the caller may call it.

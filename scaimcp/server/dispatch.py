@@ -198,7 +198,7 @@ class Dispatcher:
                     del self._cancellable[key]
         if call.new_session is not None:
             exchange.extra = (*exchange.extra, (b"mcp-session-id", call.new_session.encode()))
-        await exchange.json(200, result_message(message_id, result))
+        await exchange.send(200, result_message(message_id, result))
 
     def _register(
         self, request: Inbound, message_id: bytes, revision: Revision, attendant: Attendant
@@ -297,7 +297,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - one faulty message must not cost the others
             _log.error("method failed", request_id=gateway_id, exc_info=error)
             return error_message(message_id, internal_error(), gateway_id)
-        return result_message(message_id, result)
+        return b"".join(result_message(message_id, result))
 
 
 def _read_entry(entry: bytes) -> Message | ProtocolError:

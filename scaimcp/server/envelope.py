@@ -192,9 +192,9 @@ def read_params(message: Message) -> Params:
         raise ProtocolError(INVALID_PARAMS, text) from None
 
 
-def result_message(message_id: bytes, result: tuple[bytes, ...]) -> bytes:
-    """Join an answer; the only copy of a large result."""
-    return b"".join((b'{"jsonrpc":"2.0","id":', message_id, b',"result":', *result, b"}"))
+def result_message(message_id: bytes, result: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return the pieces of an answer; those of the result close the message too."""
+    return (b'{"jsonrpc":"2.0","id":', message_id, b',"result":', *result)
 
 
 def error_object(error: GatewayError, gateway_request_id: str) -> dict[str, Any]:

@@ -15,6 +15,8 @@ _STREAM: HeaderLines = (
     (b"x-accel-buffering", b"no"),
 )
 KEEPALIVE = b": keep-alive\n\n"
+# Copying this much costs more than another write.
+_LARGE = 64 * 1024
 
 
 class Exchange:
@@ -43,6 +45,18 @@ class Exchange:
             status, (_JSON, (b"content-length", str(len(body)).encode()), *self.extra)
         )
         await self._send({"type": "http.response.body", "body": body})
+
+    async def send(self, status: int, parts: tuple[bytes, ...]) -> None:
+        """Finish with a JSON body in pieces; a large last one goes out as it is, uncopied."""
+        if self.is_streaming or len(parts[-1]) < _LARGE:
+            await self.json(status, b"".join(parts))
+            return
+        self.is_done = True
+        size = str(sum(map(len, parts))).encode()
+        await self._start(status, (_JSON, (b"content-length", size), *self.extra))
+        small = b"".join(parts[:-1])
+        await self._send({"type": "http.response.body", "body": small, "more_body": True})
+        await self._send({"type": "http.response.body", "body": parts[-1]})
 
     async def empty(self, status: int, headers: HeaderLines = ()) -> None:
         """Finish without a body."""

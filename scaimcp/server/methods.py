@@ -175,7 +175,7 @@ class Methods:
 
     async def ping(self, call: Call) -> Parts:
         """Answer at once, with the empty object that MCP demands here."""
-        return (b"{}",)
+        return (b"{}}",)
 
     async def list_tools(self, call: Call) -> Parts:
         """Return one page of the tools that the caller may call."""

@@ -17,7 +17,8 @@ from scaimcp.server.revisions import Revision
 from scaimcp.types import Tool, ToolResult
 
 TTL_MS = 60_000
-# Pieces of one encoded object, in order; joined once, when the answer is complete.
+# Pieces of an encoded result object and of the brace that closes its message, in order. A large
+# piece comes last, so that it can be sent as it is, without a copy and without another write.
 Parts = tuple[bytes, ...]
 _GEMINI_DROPS = frozenset(
     {"additionalProperties", "default", "minLength", "maxLength", "minItems", "maxItems",
@@ -65,20 +66,20 @@ def tools_array(tools: Sequence[Tool], revision: Revision, dialect: str) -> byte
 
 
 class Page(msgspec.Struct, frozen=True):
-    """One page of a list, encoded up to the places of cursor and request id.
+    """One page of a list, encoded but for cursor and request id, which come first.
 
     ``next_start`` is where the next page begins, None on the last one. Nothing in a page depends
     on the caller, so callers who see the same tools share it.
     """
 
     head: bytes
-    middle: bytes
+    rest: bytes
     next_start: int | None = None
 
     def result(self, request_id: str, cursor: str | None = None) -> Parts:
         """Return the result object; the large part is not copied here."""
-        following = b',"nextCursor":"%b"' % cursor.encode() if cursor is not None else b""
-        return (self.head, following, self.middle, request_id.encode(), b'"}}')
+        following = b'"nextCursor":"%b",' % cursor.encode() if cursor is not None else b""
+        return (self.head, request_id.encode(), b'"},', following, self.rest)
 
 
 class Renderer:
@@ -94,11 +95,12 @@ class Renderer:
         self, key: str, array: bytes, revision: Revision, next_start: int | None = None
     ) -> Page:
         """Return a list page; caching hints only where the revision has them."""
-        body = b'"' + key.encode() + b'":' + array
+        body = b'"%b":%b' % (key.encode(), array)
         if revision.is_modern:
-            hints = b',"ttlMs":%d,"cacheScope":"private",' % TTL_MS
-            return Page(b'{"resultType":"complete",' + body, hints + self._meta_modern, next_start)
-        return Page(b"{" + body, b"," + self._meta_handshake, next_start)
+            head = b'{"resultType":"complete",' + self._meta_modern
+            rest = b'%b,"ttlMs":%d,"cacheScope":"private"}}' % (body, TTL_MS)
+            return Page(head, rest, next_start)
+        return Page(b"{" + self._meta_handshake, body + b"}}", next_start)
 
     def result(self, members: bytes, request_id: str, revision: Revision) -> Parts:
         """Return a result object around encoded `members` (without braces, may be b"")."""
@@ -106,7 +108,7 @@ class Renderer:
             head, meta = b'{"resultType":"complete",', self._meta_modern
         else:
             head, meta = b"{", self._meta_handshake
-        return (head, members, b"," if members else b"", meta, request_id.encode(), b'"}}')
+        return (head, members, b"," if members else b"", meta, request_id.encode(), b'"}}}')
 
     def call_result(self, result: ToolResult, request_id: str, revision: Revision) -> Parts:
         """Return a tool's result: text first, the same value as ``structuredContent``."""

@@ -131,7 +131,7 @@ class Subscriptions:
         # The subscription's id joins the other members of _meta.
         opening = b'"_meta":{'
         result = result.replace(opening, opening + b'"' + subscription + b'":' + message_id + b",")
-        await exchange.json(200, result_message(message_id, (result,)))
+        await exchange.send(200, result_message(message_id, (result,)))
 
     async def _wait(self, stream: _Stream, exchange: Exchange) -> None:
         try:

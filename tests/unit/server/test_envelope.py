@@ -181,7 +181,7 @@ def test_only_text_that_a_decoder_may_see_passes() -> None:
 def test_strings_and_integers_are_ids_and_keep_their_bytes(raw: str) -> None:
     message = request("{}", raw)
     assert request_id(message) == raw.encode()
-    assert result_message(request_id(message), (b"{", b"}")).decode() == (
+    assert b"".join(result_message(request_id(message), (b"{", b"}}"))).decode() == (
         f'{{"jsonrpc":"2.0","id":{raw},"result":{{}}}}'
     )
 

@@ -124,3 +124,24 @@ async def test_a_stream_whose_opening_was_cancelled_can_still_answer_as_json() -
     gate.set()
     await exchange.json(200, b"{}")
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+
+
+async def test_a_large_piece_goes_out_as_it_is() -> None:
+    channel, exchange = opened()
+    large = b'"' + b"x" * 70_000 + b'"'
+    await exchange.send(200, (b"[", b"1,", large))
+    assert channel.headers[b"content-length"] == str(len(large) + 3).encode()
+    sent = [message["body"] for message in channel.sent if "body" in message]
+    assert sent == [b"[1,", large]
+    assert sent[1] is large
+    assert channel.is_ended
+
+
+async def test_small_pieces_and_streams_are_joined() -> None:
+    channel, exchange = opened()
+    await exchange.send(200, (b"{", b"}"))
+    assert [message["body"] for message in channel.sent if "body" in message] == [b"{}"]
+    channel, exchange = opened()
+    await exchange.keepalive()
+    await exchange.send(200, (b"[", b"1" * 70_000, b"]"))
+    assert channel.body.endswith(b"data: [" + b"1" * 70_000 + b"]\n\n")

@@ -49,7 +49,8 @@ def tool(**changes: Any) -> Tool:
 
 
 def decoded(parts: Parts) -> Any:
-    return json.loads(b"".join(parts))
+    # The pieces close the message as well.
+    return json.loads(b'{"result":' + b"".join(parts))["result"]
 
 
 def call_result(result: ToolResult, revision: Revision) -> Any:
