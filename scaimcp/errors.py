@@ -7,6 +7,9 @@
     ├── ToolError               a tool call failed: a result with ``isError`` (core-tools 7)
     ├── PlatformFailure         the platform did not give a usable answer
     ├── ProtocolError           a JSON-RPC error with an MCP number
+    ├── EndpointInvalid         a remote server's URL is malformed
+    ├── EndpointForbidden       a remote server's host, port or address is off limits
+    ├── HeaderRefused           a credential's header name or value cannot be sent
     └── SettingsError           the process must not start (exit code 5)
 
 ``code`` is stable and documented; ``message`` is for people and never repeats a secret or an
@@ -96,6 +99,55 @@ class ProtocolError(GatewayError):
         super().__init__(code, message, **more)
         self.number = number
         self.data = data
+
+
+class EndpointInvalid(GatewayError):
+    """The URL of a remote server breaks a rule of form. Spec: remote-servers 1 and 5.
+
+    Args:
+        reason: short stable word for metrics and tests, such as ``scheme``.
+        message: one sentence that repeats no part of the URL.
+    """
+
+    http_status = 422
+
+    def __init__(self, reason: str, message: str = "The endpoint URL is malformed.") -> None:
+        super().__init__("SCAILINK_ENDPOINT_INVALID", message)
+        self.reason = reason
+
+
+class EndpointForbidden(GatewayError):
+    """The host, the port or a resolved address is none the gateway connects to.
+
+    Args:
+        reason: short stable word for metrics and tests, such as ``address``.
+        message: one sentence that repeats neither host nor address.
+        address: the address that was refused, for the log only; "" where a name was.
+    """
+
+    http_status = 422
+
+    def __init__(
+        self, reason: str, message: str = "The endpoint is not allowed.", *, address: str = ""
+    ) -> None:
+        super().__init__("SCAILINK_ENDPOINT_FORBIDDEN", message)
+        self.reason = reason
+        self.address = address
+
+
+class HeaderRefused(GatewayError):
+    """A credential's header name or value cannot be sent; the value is never repeated.
+
+    Args:
+        reason: short stable word for tests, such as ``reserved``.
+        message: one sentence about the rule that was broken.
+    """
+
+    http_status = 422
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__("VALIDATION_ERROR", message)
+        self.reason = reason
 
 
 class SettingsError(GatewayError):

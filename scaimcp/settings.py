@@ -55,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: Secret | None = None
     redis_url: Secret | None = None
     state_keys: KeyRing | None = None
+    encryption_local_kek: KeyRing | None = None
     server_engine: str = "auto"
     server_bind: tuple[str, ...] = ("127.0.0.1:8080",)
     server_workers: int = 1
@@ -269,6 +270,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("database_url", _store("postgresql", "postgres"), "PostgreSQL: postgresql://user@host/database", True),
     Setting("redis_url", _store("redis", "rediss", "unix"), "Redis or Valkey: redis://, rediss:// or unix://", True),
     Setting("state_keys", parse_keys, "[key_id:]base64 of 32 bytes, list; seals what is handed out", True),
+    Setting("encryption_local_kek", parse_keys, "[key_id:]base64 of 32 bytes, list; seals stored credentials; unset: no registry of remote servers", True),
     Setting("server_engine", _one_of("auto", "hypercorn", "uvicorn"), "auto: hypercorn for TLS, HTTP/2 or a Unix socket, uvicorn otherwise"),
     Setting("server_bind", _binds, "list of host:port or unix:/path"),
     Setting("server_workers", _number(1, 64), "gateway processes"),

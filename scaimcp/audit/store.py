@@ -51,6 +51,29 @@ async def record(connection: Any, event: AuditEvent, context: RequestContext) ->
     )
 
 
+async def record_own(connection: Any, event: AuditEvent, request_id: str) -> None:
+    """Write `event` as the program's own doing: no caller stands behind it.
+
+    Args:
+        connection: inside the transaction of the change.
+        event: what was done; ``tenant_id`` is "" where it concerns all tenants.
+        request_id: id of the job or command that did it.
+    """
+    await connection.execute(
+        _INSERT,
+        event.tenant_id,
+        "scaimcp",
+        "system",
+        event.action,
+        event.resource_type,
+        event.resource_id,
+        event.status,
+        request_id,
+        None,
+        msgspec.json.encode(event.data).decode(),
+    )
+
+
 async def prune(connection: Any, days: int, batch: int) -> int:
     """Delete up to `batch` rows older than `days`; return how many went."""
     status: str = await connection.execute(_PRUNE, days, batch)

@@ -1,6 +1,6 @@
 """The command line: parse, call, print.
 
-Exit codes: 0 done, 1 failed, 2 wrong use, 5 settings that cannot be used.
+Exit codes: 0 done, 1 failed, 2 wrong use, 5 settings that cannot be used; `keys` adds 3 and 4.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ _COMMANDS = {
     "serve": "serve MCP and REST",
     "worker": "run the background jobs",
     "migrate": "bring the database schema up to date",
+    "keys": "make, rotate and check the keys that seal stored credentials",
     "dev": "run everything on this machine, with a stand-in platform",
     "smoke": "check a running gateway from outside",
     "doctor": "check settings and the services behind them",

@@ -19,7 +19,8 @@ from scaimcp.dev.standin import standin_tokens
 from scaimcp.dev.supervisor import STACK, Child, Fact
 
 STATE_KEY_NAME = "state.key"
-STATE_KEY_BYTES = 32
+KEK_NAME = "kek.key"
+KEY_BYTES = 32
 PLATFORM_DATABASE = "platform.sqlite"
 PLATFORM_READY = "platform.json"
 WORKER_HEALTH_KEY = "scaimcp:queue:health-check"
@@ -123,16 +124,19 @@ def reserve_address(host: str, port: int) -> Address:
         ) from None
 
 
-def state_key(directory: Path) -> str:
-    """Return the set-up's state key (base64 of 32 bytes), made at the first start, mode 600."""
-    path = directory / STATE_KEY_NAME
+def kept_key(path: Path) -> str:
+    """Return the key (base64 of 32 bytes) kept at `path`, made at the first start, mode 600.
+
+    Raises:
+        DevelopmentError: the file holds something else, or cannot be written.
+    """
     if path.exists():
         text = path.read_text(encoding="utf-8").strip()
         with contextlib.suppress(ValueError):
-            if len(base64.b64decode(text, validate=True)) == STATE_KEY_BYTES:
+            if len(base64.b64decode(text, validate=True)) == KEY_BYTES:
                 return text
         raise DevelopmentError(f"{path} holds no key; remove it to get a new one")
-    text = base64.b64encode(secrets.token_bytes(STATE_KEY_BYTES)).decode()
+    text = base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
     write_private(path, f"{text}\n".encode())
     return text
 
@@ -202,7 +206,8 @@ def gateway_settings(
         "SCAIMCP_PUBLIC_URL": address.public_url,
         "SCAIMCP_DATABASE_URL": Fact("database_url"),
         "SCAIMCP_REDIS_URL": Fact("redis_url"),
-        "SCAIMCP_STATE_KEYS": state_key(directory),
+        "SCAIMCP_STATE_KEYS": kept_key(directory / STATE_KEY_NAME),
+        "SCAIMCP_ENCRYPTION_LOCAL_KEK": kept_key(directory / KEK_NAME),
         "SCAIMCP_PLATFORM_URL": platform_url,
         "SCAIMCP_SERVER_BIND": address.bind,
         "SCAIMCP_SERVER_DRAIN_SECONDS": str(DRAIN_SECONDS),

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from scaimcp.errors import GatewayError, ProtocolError
+from scaimcp.jsontext import depth_exceeds
 from scaimcp.telemetry.redaction import clean_message
 
 PARSE_ERROR = -32700
@@ -34,10 +35,6 @@ REQUEST_ID = "ai.scailabs.scaimcp/request_id"
 MAX_DEPTH = 64
 MAX_BATCH = 50
 _ABSENT = Raw(b"")
-# Possessive, so that a string of megabytes leaves no trail to go back on.
-_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_ALIKE = bytes.maketrans(b"{}", b"[]")
 _INTEGER = re.compile(rb"-?\d+\Z")
 _NOT_JSON = "The body is not JSON in UTF-8"
 
@@ -84,20 +81,6 @@ encode = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(Message).decode
 _decode_batch = msgspec.json.Decoder(list[Raw]).decode
 _decode_params = msgspec.json.Decoder(Params).decode
-
-
-def depth_exceeds(body: bytes, most: int) -> bool:
-    """Tell whether brackets in `body` nest deeper than `most`; strings do not count."""
-    if body.count(b"[") + body.count(b"{") <= most:
-        return False
-    left = _STRINGS.sub(b"", body).translate(_ALIKE, _NOT_BRACKETS)
-    for _ in range(most):
-        # Every round takes the innermost level away; the decoder refuses what never closes.
-        outer = left.replace(b"[]", b"")
-        if len(outer) == len(left):
-            return False
-        left = outer
-    return bool(left)
 
 
 def check_text(body: bytes) -> None:

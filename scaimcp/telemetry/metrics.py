@@ -51,6 +51,9 @@ JOB_DURATION = Histogram(
     f"scaimcp_job_{_SECONDS}", "Time of one job", ("job", "outcome"), registry=None
 )
 AUDIT_DROPPED = Counter("scaimcp_audit_dropped", "Audit rows lost", registry=None)
+UNSEAL_FAILURES = Counter(
+    "scaimcp_remote_unseal_failures", "Credentials that did not open", ("reason",), registry=None
+)
 
 _ALL = (
     REQUESTS,
@@ -64,6 +67,7 @@ _ALL = (
     JOBS,
     JOB_DURATION,
     AUDIT_DROPPED,
+    UNSEAL_FAILURES,
 )
 
 

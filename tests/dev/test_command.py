@@ -121,6 +121,7 @@ def test_children_get_the_settings_and_none_of_the_parents(open_dir: Path, data:
     assert settings["SCAIMCP_REDIS_URL"] == document["redis_url"]
     assert settings["SCAIMCP_PLATFORM_URL"] == document["platform_url"]
     assert settings["SCAIMCP_STATE_KEYS"] == (data / "state.key").read_text().strip()
+    assert settings["SCAIMCP_ENCRYPTION_LOCAL_KEK"] == (data / "kek.key").read_text().strip()
     assert not {"SCAIMCP_LOG_LEVEL", "SCAIGRID_HOST"} & set(settings)
     assert _get(document["platform_url"]) == {}
     dev.end()

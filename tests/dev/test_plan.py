@@ -13,9 +13,9 @@ from scaimcp.dev.plan import (
     default_data_dir,
     gateway_settings,
     inherited_environment,
+    kept_key,
     plan_children,
     reserve_address,
-    state_key,
     write_private,
 )
 from scaimcp.dev.processes import DevelopmentError
@@ -40,7 +40,8 @@ def _settings(options: DevOptions, directory: Path, address: Address) -> setting
 
 def test_the_gateway_accepts_the_planned_settings(tmp_path: Path) -> None:
     loaded = _settings(DevOptions(), tmp_path, LOOPBACK)
-    settings.require(loaded, "public_url", "database_url", "redis_url", "state_keys")
+    required = ("public_url", "database_url", "redis_url", "state_keys", "encryption_local_kek")
+    settings.require(loaded, *required)
     assert loaded.public_url == "http://127.0.0.1:8080"
     assert loaded.server_bind == ("127.0.0.1:8080",)
     assert loaded.platform_url == FACTS["platform_url"]
@@ -106,9 +107,9 @@ def test_the_stand_in_limits_rates_on_demand(tmp_path: Path, limits: bool) -> No
 
 
 def test_secrets_travel_in_the_environment_only(tmp_path: Path) -> None:
-    key = state_key(tmp_path)
     children = plan_children(DevOptions(), tmp_path, LOOPBACK)
-    assert all(key not in word for child in children for word in child.argv)
+    keys = [(tmp_path / name).read_text().strip() for name in ("state.key", "kek.key")]
+    assert all(key not in word for key in keys for child in children for word in child.argv)
 
 
 def test_a_free_port_is_chosen_and_a_taken_one_refused() -> None:
@@ -124,18 +125,27 @@ def test_an_unknown_host_is_refused() -> None:
         reserve_address("no.such.host.invalid", 0)
 
 
-def test_the_state_key_is_made_once_and_private(tmp_path: Path) -> None:
-    key = state_key(tmp_path)
-    assert state_key(tmp_path) == key
+def test_a_key_is_made_once_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "some.key"
+    key = kept_key(path)
+    assert kept_key(path) == key
     assert len(base64.b64decode(key)) == 32
-    assert (tmp_path / "state.key").stat().st_mode & 0o777 == 0o600
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_stored_and_what_is_handed_out_have_keys_of_their_own(tmp_path: Path) -> None:
+    first = _settings(DevOptions(), tmp_path, LOOPBACK)
+    again = _settings(DevOptions(), tmp_path, LOOPBACK)
+    assert first.state_keys == again.state_keys
+    assert first.encryption_local_kek == again.encryption_local_kek
+    assert first.state_keys != first.encryption_local_kek
 
 
 @pytest.mark.parametrize("content", ["", "not base64!", "c2hvcnQ="])
-def test_a_damaged_state_key_is_a_clear_error(tmp_path: Path, content: str) -> None:
+def test_a_damaged_key_is_a_clear_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "state.key").write_text(content)
     with pytest.raises(DevelopmentError, match=r"state\.key holds no key; remove it"):
-        state_key(tmp_path)
+        kept_key(tmp_path / "state.key")
 
 
 def test_a_private_file_is_replaced_whole(tmp_path: Path) -> None:

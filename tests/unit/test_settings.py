@@ -18,13 +18,14 @@ from scaimcp.types import Secret
 
 KEY = bytes(range(32))
 KEYS = base64.b64encode(KEY).decode()
-SECRETS = {"DATABASE_URL", "REDIS_URL", "STATE_KEYS", "PLATFORM_SERVICE_TOKEN"}
+SECRETS = {"DATABASE_URL", "REDIS_URL", "STATE_KEYS", "ENCRYPTION_LOCAL_KEK", "PLATFORM_SERVICE_TOKEN"}
 # name without prefix: default, a value, what it becomes
 ROWS: dict[str, tuple[Any, str, Any]] = {
     "PUBLIC_URL": ("", "https://mcp.example.com/", "https://mcp.example.com"),
     "DATABASE_URL": (None, "postgresql://u@h/d", Secret("postgresql://u@h/d")),
     "REDIS_URL": (None, "rediss://h:6379/1", Secret("rediss://h:6379/1")),
     "STATE_KEYS": (None, f"a:{KEYS}", module.KeyRing(("a",), (KEY,))),
+    "ENCRYPTION_LOCAL_KEK": (None, f"b:{KEYS}", module.KeyRing(("b",), (KEY,))),
     "SERVER_ENGINE": ("auto", "Hypercorn", "hypercorn"),
     "SERVER_BIND": (("127.0.0.1:8080",), "[::]:80, unix:/run/s", ("[::]:80", "unix:/run/s")),
     "SERVER_WORKERS": (1, "4", 4),

@@ -58,12 +58,12 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert _refused("--help") == 0
     said = capsys.readouterr().out
-    for name in ("serve", "worker", "migrate", "dev", "smoke", "doctor", "catalog"):
+    for name in ("serve", "worker", "migrate", "keys", "dev", "smoke", "doctor", "catalog"):
         assert f"\n    {name} " in said
 
 
 @pytest.mark.parametrize(
-    "name", ["serve", "worker", "migrate", "dev", "smoke", "doctor", "catalog"]
+    "name", ["serve", "worker", "migrate", "keys", "dev", "smoke", "doctor", "catalog"]
 )
 def test_each_command_helps(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _refused(name, "--help") == 0

@@ -1,0 +1,1 @@
+"""Remote MCP servers: names, rules and stores of the registry. Spec: remote-servers."""

@@ -1,0 +1,419 @@
+"""Which remote endpoints may be named and connected to, and which headers may be sent. Pure.
+
+A URL is read by one strict grammar, then rebuilt; whatever two parsers could read differently is
+refused. So the host that was judged is the host that is looked up. Spec: remote-servers 5.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any, NoReturn
+from urllib.parse import unquote_plus
+
+import idna
+import msgspec
+
+from scaimcp.errors import EndpointForbidden, EndpointInvalid, HeaderRefused
+from scaimcp.remotes.addresses import NEVER, Address, Network, embedded, is_global_unicast
+
+DEFAULT_PORTS: Mapping[str, int] = {"https": 443, "http": 80}
+DEFAULT_ALLOWED_PORTS = ("443", "1024-65535")
+_MAX_URL, _MAX_PATH, _MAX_QUERY, _MAX_HOST = 2_048, 1_024, 512, 253
+_MAX_VALUE_BYTES = 8_192
+
+_URL = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)"
+    r"(?P<path>/[^?#]*)?(?P<query>\?[^#]*)?(?P<fragment>#.*)?\Z"
+)
+_AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]+)(?P<port>:[0-9]{1,5})?\Z")
+# White space of any script, C0 and C1 controls, format characters that hide, and the backslash.
+_BAD_CHARACTERS = re.compile(
+    r"[\s\x00-\x20\x7f-\x9f\\\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+)
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# What RFC 3986 allows in a path or query; the rest is percent-encoded.
+_UNSAFE = re.compile(rb"[^A-Za-z0-9._~!$&'()*+,;=:@/?%-]")
+_SECRET_NAME = re.compile(r"key|token|secret|passw|sig|auth", re.IGNORECASE)
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
+_NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0[xX][0-9A-Fa-f]*)\Z")
+_LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
+
+_MESSAGES: Mapping[str, str] = {
+    "too_long": "The URL is longer than 2,048 characters.",
+    "characters": "The URL holds white space, a control character or a backslash.",
+    "syntax": "The URL is not absolute, or it cannot be read.",
+    "scheme": "The scheme must be https.",
+    "plaintext": "The scheme must be https; http is open only to hosts the operator has listed.",
+    "user_info": "The URL must not hold a user name or password; use credentials.",
+    "fragment": "The URL must not have a fragment.",
+    "host": "The host is not a valid DNS name.",
+    "port_syntax": "The port is not a number from 1 to 65535.",
+    "path_too_long": "The path is longer than 1,024 characters.",
+    "query_too_long": "The query is longer than 512 characters.",
+    "secret_in_query": "A query parameter is named like a secret; use credentials instead.",
+    "ip_literal": "An IP address in place of a host name is not allowed.",
+    "single_label": "A host name without a dot is not allowed.",
+    "local_name": "A host name of a local network is not allowed.",
+    "port": "The port is not allowed.",
+    "own_origin": "The endpoint is this gateway itself.",
+    "address": "The host resolves to an address that is not allowed.",
+    "never_allowed": "The host resolves to an address that no setting opens.",
+}
+
+_HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]+\Z")
+_RESERVED_HEADERS = re.compile(
+    r"(?:host|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect|date|accept"
+    r"|user-agent|cookie2?|set-cookie|origin|referer|forwarded|via|x-real-ip|last-event-id"
+    r"|traceparent|tracestate|baggage"
+    r"|(?:content|accept|x-forwarded|proxy|sec|mcp|x-scaigrid|x-scaimcp)-.*)\Z"
+)
+_BEARER = re.compile(r"bearer ", re.IGNORECASE)
+# A percent sign is encoded where it could be taken for an encoded byte, so that no two users
+# are told apart by the upstream's decoder only.
+_FORWARD_ENCODED = re.compile(rb"[^\x21-\x7e]|%(?=[0-9A-Fa-f]{2})")
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A URL that passed the static rules.
+
+    ``url`` is rebuilt from its parts: scheme and host lower-case and IDNA-encoded, no default
+    port, never an empty path. ``origin`` always names the port, as sealed credentials are bound
+    to it. ``is_plain`` is true for http.
+    """
+
+    url: str
+    origin: str
+    host: str
+    port: int
+    is_plain: bool
+
+
+class _Opening(msgspec.Struct, frozen=True):
+    """One entry of the allow-list: a network, or a host name or pattern, with its port."""
+
+    port: int
+    network: Any = None
+    host: str = ""
+
+    def opens_host(self, host: str, port: int) -> bool:
+        if not self.host or port != self.port:
+            return False
+        if self.host.startswith("*."):
+            return host.partition(".")[2] == self.host[2:]
+        return host == self.host
+
+    def opens_address(self, address: Address, port: int) -> bool:
+        return self.network is not None and port == self.port and address in self.network
+
+
+class EndpointPolicy:
+    """The operator's rules for remote endpoints.
+
+    Args:
+        allowed_private: entries ``CIDR[:port]``, ``host[:port]`` or ``*.host[:port]``; the port
+            is 443 where none is named, an IPv6 network with a port stands in brackets.
+        denied_cidrs: networks that no entry of `allowed_private` opens.
+        allowed_plaintext_hosts: hosts that may be reached by http.
+        allowed_ports: single ports and ranges such as ``1024-65535``.
+        own_origins: URLs of the gateway itself; their hosts and ports are refused.
+
+    Raises:
+        ValueError: an entry cannot be read; the text repeats the entry, which is no secret.
+    """
+
+    def __init__(
+        self,
+        *,
+        allowed_private: Iterable[str] = (),
+        denied_cidrs: Iterable[str] = (),
+        allowed_plaintext_hosts: Iterable[str] = (),
+        allowed_ports: Iterable[str] = DEFAULT_ALLOWED_PORTS,
+        own_origins: Iterable[str] = (),
+    ) -> None:
+        self._openings = tuple(_opening(entry) for entry in allowed_private)
+        self._never = (*NEVER, *(_network(entry) for entry in denied_cidrs))
+        self._plaintext = frozenset(_setting_host(entry) for entry in allowed_plaintext_hosts)
+        self._ports = tuple(_port_range(entry) for entry in allowed_ports)
+        self._own = frozenset(_own_origin(entry) for entry in own_origins)
+
+    def check_url(self, url: str) -> Endpoint:
+        """Judge a URL without looking anything up.
+
+        Raises:
+            EndpointInvalid: form, scheme, user info, fragment or query.
+            EndpointForbidden: host, port, or the gateway's own origin.
+        """
+        parts = _split(url)
+        scheme = parts["scheme"].lower()
+        if scheme not in DEFAULT_PORTS:
+            _invalid("scheme")
+        host, literal = _read_host(parts["host"])
+        if scheme == "http" and host not in self._plaintext:
+            _invalid("plaintext")
+        port = _read_port(parts["port"], DEFAULT_PORTS[scheme])
+        path, query = _check_tail(parts["path"] or "/", parts["query"])
+        self._check_host(host, port, literal)
+        shown = f"[{host}]" if ":" in host else host
+        authority = shown if port == DEFAULT_PORTS[scheme] else f"{shown}:{port}"
+        return Endpoint(
+            url=f"{scheme}://{authority}{path}{query}",
+            origin=f"{scheme}://{shown}:{port}",
+            host=host,
+            port=port,
+            is_plain=scheme == "http",
+        )
+
+    def check(self, host: str, port: int, addresses: Sequence[str]) -> None:
+        """Judge what a host resolved to; every single address must pass.
+
+        Args:
+            host: as in `Endpoint.host`.
+            port: the port to connect to.
+            addresses: every A and AAAA answer. None at all is refused: nothing was checked.
+
+        Raises:
+            EndpointForbidden: one of them is off limits.
+        """
+        if not addresses:
+            _forbidden("address")
+        is_open = any(opening.opens_host(host, port) for opening in self._openings)
+        for text in addresses:
+            try:
+                address = ip_address(text)
+            except ValueError:
+                _forbidden("address", text)
+            self._check_address(address, port, is_open)
+
+    def _check_address(self, address: Address, port: int, is_open: bool) -> None:
+        for candidate in (address, *embedded(address)):
+            if any(candidate in network for network in self._never):
+                _forbidden("never_allowed", str(address))
+        if is_open or is_global_unicast(address):
+            return
+        if not any(opening.opens_address(address, port) for opening in self._openings):
+            _forbidden("address", str(address))
+
+    def _check_host(self, host: str, port: int, literal: Address | None) -> None:
+        if (host, port) in self._own:
+            _forbidden("own_origin")
+        if not any(low <= port <= high for low, high in self._ports):
+            _forbidden("port")
+        if any(opening.opens_host(host, port) for opening in self._openings):
+            return
+        if literal is not None:
+            if not any(opening.opens_address(literal, port) for opening in self._openings):
+                _forbidden("ip_literal")
+            self._check_address(literal, port, is_open=False)
+        elif _NUMERIC_LABEL.match(host.rpartition(".")[2]):
+            _forbidden("ip_literal")
+        elif f".{host}".endswith(_LOCAL_SUFFIXES):
+            _forbidden("local_name")
+        elif "." not in host:
+            _forbidden("single_label")
+
+
+def check_header_name(name: str) -> str:
+    """Return the lower-case name of a credential header.
+
+    Raises:
+        HeaderRefused: ``syntax``, or ``reserved`` for headers that the gateway or HTTP itself owns.
+    """
+    # Lower case of the Kelvin sign is an ASCII letter.
+    lowered = name.lower() if name.isascii() else ""
+    if not _HEADER_NAME.match(lowered):
+        raise HeaderRefused("syntax", "The field is not a valid header name of 1-64 characters.")
+    if _RESERVED_HEADERS.match(lowered):
+        raise HeaderRefused("reserved", "This header cannot be set by a credential.")
+    return lowered
+
+
+def check_header_value(value: str) -> str:
+    """Return a credential's value if it can be sent as it is.
+
+    Raises:
+        HeaderRefused: ``empty``, ``too_long``, ``characters`` or ``space``.
+    """
+    if not value:
+        raise HeaderRefused("empty", "The value is empty.")
+    # Characters are counted first: what is not ASCII is refused by the next rule anyway.
+    if len(value) > _MAX_VALUE_BYTES:
+        raise HeaderRefused("too_long", "The value is longer than 8,192 bytes.")
+    if not _HEADER_VALUE.match(value):
+        raise HeaderRefused("characters", "The value may hold visible ASCII, blanks and tabs only.")
+    if value != value.strip(" \t"):
+        raise HeaderRefused("space", "The value must not begin or end with white space.")
+    return value
+
+
+def strip_bearer(value: str) -> str:
+    """Return a bearer credential without one leading ``Bearer``, however it is written."""
+    return value[7:] if _BEARER.match(value) else value
+
+
+def forwarded_user(user_id: str) -> str:
+    """Return the value of ``X-ScaiGrid-User``.
+
+    Bytes outside visible ASCII are percent-encoded; so is a percent sign that two hexadecimal
+    digits follow, since otherwise two user ids could give one value.
+    """
+    return _FORWARD_ENCODED.sub(_percent, user_id.encode("utf-8", "surrogatepass")).decode("ascii")
+
+
+def _percent(found: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % found[0][0]
+
+
+def _invalid(reason: str) -> NoReturn:
+    raise EndpointInvalid(reason, _MESSAGES[reason])
+
+
+def _forbidden(reason: str, address: str = "") -> NoReturn:
+    raise EndpointForbidden(reason, _MESSAGES[reason], address=address)
+
+
+def _split(url: str) -> dict[str, str]:
+    """Split a URL; absent parts are "". ``query`` has its question mark."""
+    if len(url) > _MAX_URL:
+        _invalid("too_long")
+    if _BAD_CHARACTERS.search(url) or _SURROGATE.search(url):
+        _invalid("characters")
+    found = _URL.match(url)
+    if found is None:
+        _invalid("syntax")
+    if found["fragment"] is not None:
+        _invalid("fragment")
+    if "@" in found["authority"]:
+        _invalid("user_info")
+    authority = _AUTHORITY.match(found["authority"])
+    if authority is None:
+        _invalid("syntax")
+    return {
+        name: value or "" for name, value in {**found.groupdict(), **authority.groupdict()}.items()
+    }
+
+
+def _read_host(text: str) -> tuple[str, Address | None]:
+    """Return a host in the one spelling used from here on, and its address if it is a literal.
+
+    A literal in a notation of its own, such as ``0x7f.1``, is left as a name; its last label
+    gives it away later.
+    """
+    if text.startswith("["):
+        try:
+            address: Address = IPv6Address(text[1:-1])
+        except ValueError:
+            _invalid("host")
+        if "%" in text:
+            _forbidden("ip_literal")
+        return str(address), address
+    host = _ascii_host(text)
+    try:
+        return host, IPv4Address(host)
+    except ValueError:
+        return host, None
+
+
+def _ascii_host(text: str) -> str:
+    """Return a DNS name lower-case, IDNA-encoded and without its trailing dot."""
+    if len(text) > _MAX_HOST + 1:
+        _invalid("host")
+    try:
+        name = text.lower() if text.isascii() else idna.uts46_remap(text, True, False)
+        labels = [_ascii_label(label) for label in name.removesuffix(".").split(".")]
+    except UnicodeError:
+        _invalid("host")
+    host = ".".join(labels)
+    if len(host) > _MAX_HOST or not all(map(_LABEL.match, labels)):
+        _invalid("host")
+    return host
+
+
+def _ascii_label(label: str) -> str:
+    """Encode a label; ASCII ones stay, punycode ones are decoded to see that they can be."""
+    if label.isascii() and not label.startswith("xn--"):
+        return label
+    return idna.alabel(label).decode("ascii")
+
+
+def _read_port(text: str, default: int) -> int:
+    port = int(text[1:]) if text else default
+    if not 1 <= port <= 65_535:
+        _invalid("port_syntax")
+    return port
+
+
+def _check_tail(path: str, query: str) -> tuple[str, str]:
+    """Check path and query and return them percent-encoded."""
+    if _BAD_PERCENT.search(path) or _BAD_PERCENT.search(query):
+        _invalid("syntax")
+    path, query = _quoted(path), _quoted(query)
+    if len(path) > _MAX_PATH:
+        _invalid("path_too_long")
+    if len(query) > _MAX_QUERY + 1:
+        _invalid("query_too_long")
+    for pair in re.split("[&;]", query[1:]):
+        # Some servers decode names twice.
+        if _SECRET_NAME.search(unquote_plus(unquote_plus(pair.partition("=")[0]))):
+            _invalid("secret_in_query")
+    return path, query
+
+
+def _quoted(text: str) -> str:
+    return _UNSAFE.sub(_percent, text.encode()).decode("ascii")
+
+
+def _opening(entry: str) -> _Opening:
+    """Read one entry of the allow-list."""
+    try:
+        return _Opening(443, network=_network(entry.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        place, _, port_text = entry.rpartition(":")
+    if not place:
+        return _Opening(443, host=_pattern(entry))
+    if not re.fullmatch("[0-9]{1,5}", port_text) or not 1 <= int(port_text) <= 65_535:
+        raise ValueError(f"{entry!r} has no valid port")
+    try:
+        return _Opening(int(port_text), network=_network(place.strip("[]")))
+    except ValueError:
+        return _Opening(int(port_text), host=_pattern(place))
+
+
+def _network(entry: str) -> Network:
+    try:
+        return ip_network(entry)
+    except ValueError:
+        raise ValueError(f"{entry!r} is no network such as 10.0.0.0/8") from None
+
+
+def _pattern(entry: str) -> str:
+    if entry.startswith("*."):
+        return f"*.{_setting_host(entry[2:])}"
+    return _setting_host(entry)
+
+
+def _setting_host(entry: str) -> str:
+    try:
+        return _read_host(entry)[0]
+    except (EndpointInvalid, EndpointForbidden):
+        raise ValueError(f"{entry!r} is no host name") from None
+
+
+def _port_range(entry: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", entry)
+    low, high = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= low <= high <= 65_535:
+        raise ValueError(f"{entry!r} is no port and no range of ports")
+    return low, high
+
+
+def _own_origin(entry: str) -> tuple[str, int]:
+    try:
+        parts = _split(entry)
+        default = DEFAULT_PORTS[parts["scheme"].lower()]
+        return _read_host(parts["host"])[0], _read_port(parts["port"], default)
+    except (EndpointInvalid, EndpointForbidden, KeyError):
+        raise ValueError(f"{entry!r} is no URL of a gateway") from None

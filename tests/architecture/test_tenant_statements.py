@@ -1,0 +1,97 @@
+"""Every statement of the remote servers' stores names the tenant of each table it touches.
+
+Only the workers' scans for what is due cross tenants; their names hold ``DUE``.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from scaimcp import remotes
+
+STORES = sorted(path.stem for path in Path(remotes.__path__[0]).glob("*store.py"))
+STATEMENT = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH)\b")
+TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(remote_\w+)(?:\s+(?:AS\s+)?([a-z])\b)?")
+CALLS = {"execute", "executemany", "fetch", "fetchrow", "fetchval", "cursor", "prepare"}
+DUE = {"_DUE_CHECKS", "_DUE_DISCOVERIES", "_EXPIRE_DUE"}
+
+
+def module(name: str) -> ModuleType:
+    return importlib.import_module(f"scaimcp.remotes.{name}")
+
+
+def statements(store: ModuleType) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in vars(store).items()
+        if isinstance(value, str) and not name.startswith("__") and STATEMENT.match(value)
+    }
+
+
+def names_its_tenants(statement: str) -> bool:
+    """Whether each table has a condition on, or a value for, its tenant."""
+    for table, alias in TABLE.findall(statement):
+        prefix = f"{alias}\\." if alias else r"(?<!\.)"
+        is_named = re.search(rf"{prefix}tenant_id\s*=", statement) is not None
+        is_target = re.search(rf"INTO {table}\b[^(]*\([^)]*\btenant_id\b", statement) is not None
+        if not (is_named or is_target):
+            return False
+    return statement.count("remote_") == 0 or "tenant_id" in statement
+
+
+def test_the_stores_are_found() -> None:
+    assert {"store", "state_store", "capability_store", "change_store", "approval_store"} <= set(
+        STORES
+    )
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_every_statement_names_the_tenant_but_due_scans(name: str) -> None:
+    found = statements(module(name))
+    assert found
+    without = {one for one, statement in found.items() if not names_its_tenants(statement)}
+    assert without == DUE & set(found)
+    assert without == {one for one in found if "DUE" in one}
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_only_constant_statements_are_executed(name: str) -> None:
+    store = module(name)
+    known = statements(store)
+    tree = ast.parse(Path(str(store.__file__)).read_text())
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in CALLS
+    ]
+    assert calls
+    for call in calls:
+        first = call.args[0]
+        chosen = [first.body, first.orelse] if isinstance(first, ast.IfExp) else [first]
+        for one in chosen:
+            assert isinstance(one, ast.Name), ast.unparse(call)
+            assert one.id in known, ast.unparse(call)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT id FROM remote_servers WHERE id = $1",
+        "SELECT tenant_id FROM remote_servers WHERE id = $1",
+        "SELECT 1 FROM remote_servers s JOIN remote_server_state t ON t.server_id = s.id"
+        " WHERE s.tenant_id = $1",
+        "UPDATE remote_server_state SET status = $1 WHERE server_id = $2",
+        "DELETE FROM remote_servers WHERE id = $1",
+        "INSERT INTO remote_tool_pins (server_id) VALUES ($1)",
+    ],
+)
+def test_the_check_sees_a_missing_tenant(statement: str) -> None:
+    assert not names_its_tenants(statement)
