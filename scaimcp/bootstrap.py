@@ -31,6 +31,7 @@ from scaimcp.outbound import open_http
 from scaimcp.postgres import Database, DatabaseUnavailable, open_database
 from scaimcp.redis import RedisClient, RedisRateLimiter, open_redis
 from scaimcp.scaigrid.client import PlatformClient
+from scaimcp.scaigrid.traced import platform_client
 from scaimcp.sealing import Sealer
 from scaimcp.server.dispatch import Dispatcher
 from scaimcp.server.endpoint import EdgePolicy, McpEndpoint
@@ -39,9 +40,11 @@ from scaimcp.server.rendering import Renderer, tool_fields
 from scaimcp.server.revisions import V2025_11_25
 from scaimcp.server.session import Sessions
 from scaimcp.server.subscriptions import Subscriptions
+from scaimcp.server.traced import TracedEndpoint
 from scaimcp.settings import KeyRing, Settings, require
 from scaimcp.telemetry.logs import get_logger
 from scaimcp.telemetry.metrics import AUDIT_DROPPED
+from scaimcp.telemetry.tracing import Tracing, open_tracing
 from scaimcp.types import RequestContext, Tool
 from scaimcp.versions.notices import Notice, announce, follow
 from scaimcp.versions.store import raise_version
@@ -88,17 +91,16 @@ async def open_services(
             open_database(database_url, settings.database_pool_max)
         )
         redis = await stack.enter_async_context(open_redis(redis_url))
-        services = _compose(
-            settings,
-            keys,
-            PlatformClient(
-                http,
-                settings.platform_url,
-                forward_client_ip=settings.platform_forward_client_ip,
-            ),
-            database,
-            redis,
+        tracing = await stack.enter_async_context(
+            open_tracing(settings.is_traced, SERVER_NAME, __version__)
         )
+        platform = platform_client(
+            http,
+            settings.platform_url,
+            tracing,
+            forward_client_ip=settings.platform_forward_client_ip,
+        )
+        services = _compose(settings, keys, platform, database, redis, tracing)
         for source in more_sources:
             services.gateway.add(source)
         stack.push_async_callback(services.verifier.aclose)
@@ -119,6 +121,7 @@ def _compose(
     platform: PlatformClient,
     database: Database,
     redis: RedisClient,
+    tracing: Tracing | None,
 ) -> Services:
     verifier = Verifier(platform, _verifier_policy(settings))
     policy = ModulePolicy(
@@ -155,8 +158,16 @@ def _compose(
         gateway=gateway,
         explainer=Explainer(gateway),
         subscriptions=subscriptions,
-        endpoint=McpEndpoint(verifier, dispatcher, _edge_policy(settings)),
+        endpoint=_endpoint(verifier, dispatcher, _edge_policy(settings), tracing),
     )
+
+
+def _endpoint(
+    verifier: Verifier, dispatcher: Dispatcher, policy: EdgePolicy, tracing: Tracing | None
+) -> McpEndpoint:
+    if tracing is None:
+        return McpEndpoint(verifier, dispatcher, policy)
+    return TracedEndpoint(verifier, dispatcher, policy, tracing)
 
 
 def _gateway(settings: Settings, catalog: CatalogServices, redis: RedisClient) -> Gateway:
@@ -173,8 +184,8 @@ def _gateway(settings: Settings, catalog: CatalogServices, redis: RedisClient) -
     return gateway
 
 
-def _described(tool: Tool) -> dict[str, Any]:
-    return tool_fields(tool, V2025_11_25, "canonical")
+def _described(tool: Tool, dialect: str) -> dict[str, Any]:
+    return tool_fields(tool, V2025_11_25, dialect)
 
 
 def _verifier_policy(settings: Settings) -> VerifierPolicy:
@@ -218,6 +229,10 @@ async def _switched(
 
     The switch itself has happened on the platform, so a failure here is logged, not raised.
     """
+    if not tenant_id:
+        subscriptions.changed_all()
+        await announce(redis, Notice(""))
+        return
     subscriptions.changed(tenant_id)
     version = 0
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 from arq.connections import RedisSettings
@@ -20,7 +20,9 @@ _RETRIES = 20
 
 def connection(url: Secret) -> RedisSettings:
     """Return arq's connection settings; they ride out an outage of some seconds."""
-    settings = RedisSettings.from_dsn(url.reveal())
+    parts = urlsplit(url.reveal())
+    # arq takes a bare "/" for a number that is missing, unlike the Redis library.
+    settings = RedisSettings.from_dsn(parts._replace(path=parts.path.rstrip("/")).geturl())
     # arq leaves these percent-encoded, unlike the Redis library.
     settings.username = _plain(settings.username)
     settings.password = _plain(settings.password)

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from scaimcp.errors import GatewayError
 from scaimcp.telemetry.logs import get_logger
 from scaimcp.telemetry.metrics import RATE_LIMITED
-from scaimcp.types import Caller, Secret
+from scaimcp.types import Allowance, Caller, Secret
 
 _log = get_logger("scaimcp.redis")
 _SECONDS = 1.0
@@ -25,13 +25,16 @@ _SECONDS = 1.0
 _COMMAND_SECONDS = 2.0
 # After a failure nothing is counted for a moment, or each request would wait for the time-out.
 _PAUSE_SECONDS = 2.0
+_MINUTE = 60_000_000
 
 # Generic cell rate algorithm over all limits at once: nothing is counted unless all admit.
 # KEYS: one per limit; ARGV: interval in microseconds and burst per limit, in the same order.
+# Answer: 0 and how many microseconds each limit needs to be whole again; or which limit refuses,
+# and for how many microseconds.
 _GCRA = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local new = {}
+local new, left = {}, {0}
 for i, key in ipairs(KEYS) do
   local interval, burst = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
   local tat = math.max(tonumber(redis.call('GET', key) or now), now)
@@ -41,8 +44,9 @@ for i, key in ipairs(KEYS) do
 end
 for i, key in ipairs(KEYS) do
   redis.call('SET', key, string.format('%.0f', new[i]), 'PX', math.ceil((new[i] - now) / 1000) + 1)
+  left[i + 1] = new[i] - now
 end
-return {0, 0}
+return left
 """
 
 
@@ -76,10 +80,15 @@ class RedisClient:
         """Send `message` to everyone who listens on `channel`."""
         await self._run(self._client.publish(channel, message))
 
-    async def count(self, keys: list[str], arguments: list[int]) -> tuple[int, int]:
-        """Run the rate limits; return (0, 0), or which limit refuses and for how many µs."""
-        which, micros = await self._run(self._gcra(keys=keys, args=arguments))
-        return int(which), int(micros)
+    async def count(self, keys: list[str], arguments: list[int]) -> tuple[int, list[int]]:
+        """Run the rate limits.
+
+        Returns:
+            0 and the µs until each limit is whole again; or the number of the limit that refuses,
+            from 1, and the µs until it would not.
+        """
+        which, *micros = await self._run(self._gcra(keys=keys, args=arguments))
+        return int(which), [int(value) for value in micros]
 
     async def _run(self, command: Any) -> Any:
         try:
@@ -124,19 +133,15 @@ class RedisRateLimiter:
         self._monotonic = monotonic
         self._paused_until = 0.0
         self._limits = {name: most for name, most in limits.items() if most > 0}
-        self._names = list(self._limits)
+        self._policy = tuple(self._limits.items())
         self.is_on = bool(self._limits)
 
-    async def take(self, caller: Caller) -> int | None:
-        """Count one request; return None, or the whole seconds to wait."""
-        if not self._names or self._monotonic() < self._paused_until:
+    async def take(self, caller: Caller) -> Allowance | None:
+        """Count one request; return what is left, None while Redis cannot be asked."""
+        if not self._policy or self._monotonic() < self._paused_until:
             return None
-        keys = [f"scaimcp:rate:{name}:{_subject(name, caller)}" for name in self._names]
-        arguments = [
-            number
-            for name in self._names
-            for number in (60_000_000 // self._limits[name], self._limits[name])
-        ]
+        keys = [f"scaimcp:rate:{name}:{_subject(name, caller)}" for name, _ in self._policy]
+        arguments = [number for _, most in self._policy for number in (_MINUTE // most, most)]
         try:
             which, micros = await self._client.count(keys, arguments)
         except RedisUnavailable as error:
@@ -144,9 +149,35 @@ class RedisRateLimiter:
             _log.warning("rate limits not counted", reason=error.message)
             return None
         if which == 0:
-            return None
-        RATE_LIMITED.labels(self._names[which - 1]).inc()
-        return max(1, -(-micros // 1_000_000))
+            return nearest(self._policy, micros)
+        name = self._policy[which - 1][0]
+        RATE_LIMITED.labels(name).inc()
+        return Allowance(self._policy, name, 0, _whole_seconds(micros[0]), is_refused=True)
+
+
+def nearest(policy: tuple[tuple[str, int], ...], micros: list[int]) -> Allowance:
+    """Return what an admitted request leaves: the fewest places, and the longest wait for one.
+
+    Args:
+        policy: name and requests a minute of every limit.
+        micros: µs until each limit is whole again, in the same order.
+    """
+    found: tuple[int, int, str] | None = None
+    for (name, most), pending in zip(policy, micros, strict=True):
+        interval = _MINUTE // most
+        free = most * interval - pending
+        remaining = max(0, free // interval)
+        wait = (remaining + 1) * interval - free
+        if found is None or (remaining, -wait) < (found[0], -found[1]):
+            found = (remaining, wait, name)
+    if found is None:
+        raise ValueError("no limit is set")
+    remaining, wait, name = found
+    return Allowance(policy, name, remaining, _whole_seconds(wait))
+
+
+def _whole_seconds(micros: int) -> int:
+    return max(1, -(-micros // 1_000_000))
 
 
 def _subject(limit: str, caller: Caller) -> str:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -28,6 +28,7 @@ PREFIX = "SCAIMCP_"
 _INJECTED = re.compile(r"_SERVICE_HOST$|_PORT$|_SERVICE_PORT|_PORT_\d+_")
 # The client module's own names; they are not settings of the server.
 _FOREIGN = frozenset({"SCAIMCP_URL", "SCAIMCP_TOKEN"})
+_REDIS_PATH = re.compile(r"(/[0-9]{0,4})?")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -49,7 +50,10 @@ class KeyRing(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting, parsed; field = lower-case name without ``SCAIMCP_``. See `TABLE`."""
+    """Every setting, parsed; field = lower-case name without ``SCAIMCP_``. See `TABLE`.
+
+    ``is_traced`` alone has no name of its own: OpenTelemetry's names decide.
+    """
 
     public_url: str = ""
     database_url: Secret | None = None
@@ -92,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits_rate_token: int = 0
     limits_rate_user: int = 0
     limits_rate_tenant: int = 0
+    is_traced: bool = False
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -225,6 +230,26 @@ def _store(*schemes: str) -> Callable[[str], Secret]:
     return parse
 
 
+def _redis_url(value: str) -> Secret:
+    url = _store("redis", "rediss", "unix")(value)
+    reason = "takes host:port/number; / ? # [ ] in a password are percent-encoded"
+    try:
+        parts = urlsplit(value)
+        is_usable = parts.port != 0
+    except ValueError:
+        raise ValueError(reason) from None
+    # Two libraries read this value; neither may meet what it would refuse by quoting it.
+    if parts.scheme == "unix":
+        is_usable = is_usable and len(parts.path) > 1
+    elif not _REDIS_PATH.fullmatch(parts.path):
+        is_usable = False
+    if not is_usable:
+        raise ValueError(reason)
+    if not all(word.isdecimal() for word in parse_qs(parts.query).get("db", ())):
+        raise ValueError("takes a number as db")
+    return url
+
+
 def _public_url(value: str) -> str:
     url = _url(value)
     parts = urlsplit(url)
@@ -268,7 +293,7 @@ def parse_keys(value: str) -> KeyRing:
 TABLE: tuple[Setting, ...] = (
     Setting("public_url", _public_url, "URL that clients use, without path; https off loopback"),
     Setting("database_url", _store("postgresql", "postgres"), "PostgreSQL: postgresql://user@host/database", True),
-    Setting("redis_url", _store("redis", "rediss", "unix"), "Redis or Valkey: redis://, rediss:// or unix://", True),
+    Setting("redis_url", _redis_url, "Redis or Valkey: redis://, rediss:// or unix://", True),
     Setting("state_keys", parse_keys, "[key_id:]base64 of 32 bytes, list; seals what is handed out", True),
     Setting("encryption_local_kek", parse_keys, "[key_id:]base64 of 32 bytes, list; seals stored credentials; unset: no registry of remote servers", True),
     Setting("server_engine", _one_of("auto", "hypercorn", "uvicorn"), "auto: hypercorn for TLS, HTTP/2 or a Unix socket, uvicorn otherwise"),
@@ -343,7 +368,7 @@ def load(env: Mapping[str, str] | None = None) -> Settings:
     alias = env.get("SCAIGRID_HOST", "").strip()
     if "platform_url" not in values and alias:
         values["platform_url"] = _alias(alias)
-    return _checked(Settings(**values))
+    return _checked(Settings(**values, is_traced=_is_traced(env)))
 
 
 def require(settings: Settings, *fields: str) -> None:
@@ -355,6 +380,16 @@ def require(settings: Settings, *fields: str) -> None:
     missing = [PREFIX + field.upper() for field in fields if not getattr(settings, field)]
     if missing:
         raise SettingsError(f"missing setting: {', '.join(missing)}")
+
+
+def _is_traced(env: Mapping[str, str]) -> bool:
+    """Tell whether spans are to be exported, by the names that OpenTelemetry defines."""
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    if not any(env.get(name, "").strip() for name in endpoints):
+        return False
+    if env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    return env.get("OTEL_TRACES_EXPORTER", "").strip().lower() in ("", "otlp")
 
 
 def _alias(value: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 
@@ -106,6 +106,36 @@ class ToolResult(msgspec.Struct, frozen=True):
 JsonObject = dict[str, Any]
 
 
+class Allowance(msgspec.Struct, frozen=True):
+    """What the gateway's own limits leave a caller after one request. Spec: register, Headers.
+
+    Args:
+        policy: name and requests a minute of every limit that is set.
+        nearest: the limit that has refused the request, or would be the first to refuse another.
+        remaining: requests that `nearest` still admits at once.
+        window_seconds: whole seconds until it admits one more.
+        is_refused: the request was one too many.
+    """
+
+    policy: tuple[tuple[str, int], ...]
+    nearest: str
+    remaining: int
+    window_seconds: int
+    is_refused: bool = False
+
+
+class Answer(Protocol):
+    """An HTTP answer in the making, for what is known before it is written."""
+
+    def limited(self, allowance: Allowance) -> None:
+        """Tell the client what its nearest limit leaves."""
+        ...
+
+    def failed(self, code: str) -> None:
+        """Note the stable code of the failure that the answer carries."""
+        ...
+
+
 class RequestContext(msgspec.Struct, frozen=True):
     """Who asks, under which id, and how the answer's stream can be told of progress.
 
@@ -118,6 +148,7 @@ class RequestContext(msgspec.Struct, frozen=True):
         progress: sends ``notifications/progress`` (value, total, message); None where the client
             sent no progress token.
         view: the endpoint URL's options (`scaimcp.gateway.view.View`), None for the defaults.
+        answer: the answer that this request gets, None where nobody reads its headers.
     """
 
     request_id: str
@@ -127,6 +158,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     client_ip: str | None = None
     progress: Callable[[float, float | None, str | None], Awaitable[None]] | None = None
     view: Any = None
+    answer: Answer | None = None
 
 
 class Tool(msgspec.Struct, frozen=True):

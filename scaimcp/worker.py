@@ -2,34 +2,76 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from arq import cron
 from arq.worker import Worker
+from redis.exceptions import RedisError
 
+from scaimcp import __version__
 from scaimcp.jobs.audit import prune_audit
 from scaimcp.postgres import open_database
 from scaimcp.queue import HEALTH_KEY, QUEUE, connection, deserialize, serialize
 from scaimcp.settings import Settings, require
 from scaimcp.telemetry.logs import get_logger
 from scaimcp.telemetry.metrics import JOB_DURATION, JOBS
+from scaimcp.telemetry.tracing import Tracing, open_tracing
 
 _log = get_logger("scaimcp.worker")
 _HEALTH_SECONDS = 10
 _JOB_SECONDS = 60
+_CLOSE_SECONDS = 3.0
+_CLOSE_ROUNDS = 3
+
+
+class GatewayWorker(Worker):
+    """arq's worker, which also ends while Redis is away."""
+
+    async def close(self) -> None:
+        """Close everything; what Redis still holds of this worker ends by itself."""
+        if self._pool is None:
+            return
+        await self._end_jobs()
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await super().close()
+        except (RedisError, OSError) as error:
+            _log.warning("closed without redis", reason=type(error).__name__)
+            if self.on_shutdown is not None:
+                await self.on_shutdown(self.ctx)
+            await self._pool.aclose(close_connection_pool=True)
+            self._pool = None
+
+    async def _end_jobs(self) -> None:
+        """Let cancelled jobs say so in Redis; one that cannot runs again after its time."""
+        tasks = list(self.tasks.values())
+        self.tasks.clear()
+        left = set(tasks)
+        for _ in range(_CLOSE_ROUNDS):
+            if left:
+                _, left = await asyncio.wait(left, timeout=_CLOSE_SECONDS / _CLOSE_ROUNDS)
+            for task in left:
+                task.cancel()
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.exception()
 
 
 async def audit_prune(ctx: dict[Any, Any], *_: Any, **__: Any) -> int:
     """Prune the audit log (cron, hourly)."""
     settings: Settings = ctx["settings"]
     days = settings.audit_retention_days
-    return await _measured("audit_prune", lambda: prune_audit(ctx["database"], days))
+    run = partial(prune_audit, ctx["database"], days)
+    return await _measured("audit_prune", run, ctx["tracing"])
 
 
-async def _measured(job: str, run: Callable[[], Awaitable[int]]) -> int:
+async def _measured(job: str, run: Callable[[], Awaitable[int]], tracing: Tracing | None) -> int:
+    span = tracing.start(f"job {job}", "INTERNAL", None, {}) if tracing is not None else None
     started, outcome = time.perf_counter(), "failed"
     try:
         count = await run()
@@ -37,11 +79,23 @@ async def _measured(job: str, run: Callable[[], Awaitable[int]]) -> int:
     finally:
         JOBS.labels(job, outcome).inc()
         JOB_DURATION.labels(job, outcome).observe(time.perf_counter() - started)
+        if span is not None:
+            span.end({}, error=None if outcome == "ok" else outcome)
     _log.info("job done", job=job, count=count)
     return count
 
 
-def create_worker(settings: Settings) -> Worker:
+def run_worker(worker: Worker) -> bool:
+    """Run jobs until SIGTERM or SIGINT; return False when Redis stays away for too long."""
+    try:
+        worker.run()
+    except (RedisError, OSError) as error:
+        _log.error("worker ended, redis does not answer", reason=type(error).__name__)
+        return False
+    return True
+
+
+def create_worker(settings: Settings) -> GatewayWorker:
     """Return the worker, not yet running.
 
     Raises:
@@ -56,15 +110,20 @@ def create_worker(settings: Settings) -> Worker:
         stack = AsyncExitStack()
         ctx["settings"] = settings
         ctx["stack"] = stack
+        ctx["tracing"] = await stack.enter_async_context(
+            open_tracing(settings.is_traced, "scaimcp-worker", __version__)
+        )
         ctx["database"] = await stack.enter_async_context(
             open_database(database_url, settings.database_pool_max)
         )
         _log.info("worker started", jobs_max=settings.worker_jobs_max)
 
     async def stop(ctx: dict[Any, Any]) -> None:
-        await ctx["stack"].aclose()
+        # A worker that is stopped before it has reached Redis never started.
+        if "stack" in ctx:
+            await ctx["stack"].aclose()
 
-    return Worker(
+    return GatewayWorker(
         functions=[],
         cron_jobs=[cron(audit_prune, name="audit_prune", minute=17, timeout=_JOB_SECONDS)],
         queue_name=QUEUE,

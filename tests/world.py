@@ -7,7 +7,7 @@ import base64
 import hashlib
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -287,7 +287,7 @@ async def serve_app(app: Any, opened: socket.socket) -> AsyncIterator[None]:
     """Serve an ASGI app on an open socket, in the running loop."""
     config = uvicorn.Config(
         app, http="httptools", ws="none", lifespan="on", access_log=False, log_config=None,
-        log_level="error", server_header=False,
+        log_level="error", server_header=False, proxy_headers=False,
     )  # fmt: skip
     server = uvicorn.Server(config)
     server.config.load()
@@ -328,6 +328,7 @@ async def start_world(
     *,
     platform: PlatformConfig | None = None,
     sources: Iterable[ToolSource] = (),
+    environment: Mapping[str, str] | None = None,
     **settings: str,
 ) -> AsyncIterator[World]:
     """Start platform and gateway.
@@ -337,6 +338,7 @@ async def start_world(
         redis_url: a Redis for this gateway.
         platform: how the stand-in is started.
         sources: further tool sources.
+        environment: further names of the environment, foreign ones.
         settings: settings without ``SCAIMCP_``, for example ``LIMITS_INFLIGHT="4"``.
     """
     await asyncio.to_thread(migrate, Secret(database_url))
@@ -345,7 +347,7 @@ async def start_world(
         opened = listener()
         port = opened.getsockname()[1]
         env = gateway_environment(port, served.url, database_url, redis_url, **settings)
-        app = create_app(load(env), sources)
+        app = create_app(load({**env, **(environment or {})}), sources)
         await stack.enter_async_context(serve_app(app, opened))
         http = await stack.enter_async_context(
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True)

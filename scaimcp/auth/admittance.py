@@ -15,7 +15,9 @@ from scaimcp.errors import RequestRefused
 HeaderLines = tuple[tuple[bytes, bytes], ...]
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
-_EXPOSED = b"mcp-session-id, www-authenticate, x-request-id, retry-after"
+_EXPOSED = (
+    b"mcp-session-id, www-authenticate, x-request-id, retry-after, ratelimit, ratelimit-policy"
+)
 _PREFLIGHT: HeaderLines = (
     (b"access-control-allow-methods", b"POST"),
     (

@@ -14,7 +14,7 @@ from scaimcp.types import Caller, Grants
 
 class _Named(msgspec.Struct):
     id: str = ""
-    slug: str = ""
+    slug: str | None = None
     status: str = "active"
 
 
@@ -80,7 +80,7 @@ def read_profile(
         key=key,
         user_id=user.id,
         tenant_id=tenant.id,
-        tenant_slug=tenant.slug,
+        tenant_slug=tenant.slug or "",
         partner_id=(profile.partner.id if profile.partner else profile.partner_id) or "",
         grants=_grants(profile, roles, token_role, fallback_open),
         custom_role_ids=tuple(role.id for role in profile.custom_roles or ()),

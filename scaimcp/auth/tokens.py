@@ -26,6 +26,14 @@ class Claims(msgspec.Struct, frozen=True):
     aud: Any = None
 
 
+class _Payload(msgspec.Struct):
+    """The same claims as a token may hold them: other forms of them are not ours to refuse."""
+
+    exp: float | None = None
+    role: Any = None
+    aud: Any = None
+
+
 def inspect(token: str, now: float, audiences: tuple[str, ...] = ()) -> Claims | None:
     """Return the claims of a plausible bearer, or None when it cannot be valid.
 
@@ -50,9 +58,11 @@ def _claims(token: str) -> Claims | None:
     try:
         parts = [base64.urlsafe_b64decode(p + "=" * (-len(p) % 4)) for p in token.split(".")]
         msgspec.json.decode(parts[0], type=dict[str, Any])
-        return msgspec.json.decode(parts[1], type=Claims)
+        payload = msgspec.json.decode(parts[1], type=_Payload)
     except (binascii.Error, ValueError, msgspec.DecodeError, RecursionError):
         return None
+    role = payload.role if isinstance(payload.role, str) else None
+    return Claims(payload.exp, role, payload.aud)
 
 
 def _addressed_to(aud: Any, audiences: tuple[str, ...]) -> bool:

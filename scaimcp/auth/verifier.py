@@ -88,7 +88,7 @@ class Verifier:
         try:
             return await self.confirm(token, trace)
         except ToolError as error:
-            return self._after_failure(_key(token), error)
+            return self._after_failure(key_of(token), error)
 
     async def confirm(self, token: str, trace: Trace, *, max_age: float | None = None) -> Caller:
         """Return the caller behind `token`, as `verify`, but without a way round an outage.
@@ -102,7 +102,7 @@ class Verifier:
             RequestRefused: 401 with a challenge, before the platform is asked.
             ToolError: the platform refuses the bearer, or cannot be asked.
         """
-        key = _key(token)
+        key = key_of(token)
         now = self._monotonic()
         entry = self._callers.get(key)
         if entry is not None and entry[1] > now and _is_young(entry[0], now, max_age):
@@ -251,7 +251,8 @@ class Verifier:
         return stale
 
 
-def _key(token: str) -> bytes:
+def key_of(token: str) -> bytes:
+    """Return the key under which a bearer is known: its SHA-256."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 

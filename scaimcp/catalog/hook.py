@@ -76,7 +76,8 @@ def installed() -> Iterable[EntryPoint]:
 def load_modules(points: Iterable[EntryPoint]) -> Contribution:
     """Load every module; one that fails is left out with its reason and never stops the start.
 
-    Entry points are foreign code, so any exception of theirs counts as "this module failed".
+    Entry points are foreign code, so any exception of theirs counts as "this module failed", and
+    so does an attempt to end the process.
     """
     tools: list[Any] = []
     dropped: dict[str, str] = {}
@@ -86,7 +87,7 @@ def load_modules(points: Iterable[EntryPoint]) -> Contribution:
         except RuleBroken as broken:
             dropped[whole_module(point.name)] = str(broken)
             continue
-        except Exception as error:  # noqa: BLE001 - foreign code may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code may raise anything
             reason = f"The module failed to load ({type(error).__name__})."
             _log.error("module failed to load", module_id=point.name, exc_info=error)
             dropped[whole_module(point.name)] = reason

@@ -17,6 +17,7 @@ from scaimcp.catalog.contributed import Contribution, RuleBroken, read_manifest,
 from scaimcp.catalog.modules import ModuleRow, ModuleState, scope_of
 from scaimcp.errors import PlatformFailure, ToolError
 from scaimcp.scaigrid.client import PlatformClient, PlatformRequest, Trace
+from scaimcp.scaigrid.envelope import AuthenticationLost
 from scaimcp.telemetry.logs import get_logger
 from scaimcp.types import Caller, RequestContext
 
@@ -26,6 +27,8 @@ _TIMEOUT_SECONDS = 3.0
 _ENTRIES = 10_000
 _PATH = re.compile(r"/v1/modules/[A-Za-z0-9._-]+(/[A-Za-z0-9._~-]+)+\Z")
 _EMPTY = Contribution()
+# Nothing as well, since the platform no longer accepts the bearer; told apart by identity.
+_LOST = Contribution()
 # Whose modules, which module, which version of it.
 _Key = tuple[str, str, str]
 _SERIALS = itertools.count(1)
@@ -72,7 +75,10 @@ class Manifests:
         return tuple(found)
 
     async def contributions(
-        self, context: RequestContext, state: ModuleState
+        self,
+        context: RequestContext,
+        state: ModuleState,
+        forget: Callable[[bytes], None] | None = None,
     ) -> tuple[Contribution, ...]:
         """Return one contribution per module with a manifest, by module id.
 
@@ -80,6 +86,11 @@ class Manifests:
         that module's tools out for a minute; a 401 or 403 concerns this caller alone and is not
         remembered. What is still known of a module that is not enabled any more is returned as
         well: admission hides it, and explanations need it.
+
+        Args:
+            context: who asks.
+            state: the modules of the caller's tenant.
+            forget: is told the caller's key when the platform no longer accepts the bearer.
         """
         found: dict[str, Contribution] = {}
         missing: dict[_Key, str] = {}
@@ -94,6 +105,8 @@ class Manifests:
                 *(self._fetch_once(context, key, path) for key, path in missing.items())
             )
             found |= {key[1]: got for key, got in zip(missing, fetched, strict=True)}
+            if forget is not None and any(got is _LOST for got in fetched):
+                forget(context.caller.key)
         return tuple(found[module_id] for module_id in sorted(found))
 
     def _modules(self, scope: str, state: ModuleState) -> list[_Wanted]:
@@ -143,6 +156,8 @@ class Manifests:
             return self._keep_failure(key, str(reason))
         except ToolError as error:
             _log.warning("manifest not read", module_id=module_id, code=error.code)
+            if isinstance(error, AuthenticationLost):
+                return _LOST
             if isinstance(error, PlatformFailure) and error.status in (401, 403):
                 return _EMPTY
             return self._keep_failure(key, f"The manifest could not be fetched ({error.code}).")

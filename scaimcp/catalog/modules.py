@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from scaimcp.auth.verifier import Verifier
+from scaimcp.auth.verifier import Verifier, key_of
 from scaimcp.errors import GatewayError, PlatformFailure, ToolError
 from scaimcp.scaigrid.client import PlatformClient, PlatformRequest, Trace
 from scaimcp.scaigrid.envelope import AuthenticationLost
@@ -183,6 +183,8 @@ class ModuleDirectory:
                 rows = await self._ask(token, trace)
                 return self._store(scope, rows, "service_token", drops)
         except GatewayError as error:
+            if isinstance(error, AuthenticationLost):
+                self._verifier.forget(key_of(token.reveal()))
             _log.warning("service token of no use", code=error.code)
         self._deny(key, _REREAD_SECONDS)
         return None

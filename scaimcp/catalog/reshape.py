@@ -22,6 +22,7 @@ from scaimcp.types import ToolResult
 
 _TRUE, _FALSE = b"true", b"false"
 _MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"))
+_SOUND_TYPES = ("audio/", "application/octet-stream")
 # Enough base64 for the longest magic number.
 _MAGIC_CHARS = 16
 _UNREADABLE = (
@@ -253,8 +254,12 @@ def _audio(reply: Reply) -> ToolResult:
     """Raw bytes from the platform, with the metadata that the call itself knows."""
     known = [name for name in ("model", "voice") if name in reply.arguments]
     fields: dict[str, bytes] = {name: reply.argument(name) for name in known}
+    mime = reply.answer.content_type
+    if not mime.startswith(_SOUND_TYPES):
+        # A page of some proxy, or JSON: neither is sound, and foreign text is never quoted.
+        raise TypeError(mime)
     encoded = base64.b64encode(reply.answer.body)
-    return _sound(reply, fields, encoded.decode(), reply.answer.content_type)
+    return _sound(reply, fields, encoded.decode(), mime)
 
 
 def _audio_json(reply: Reply) -> ToolResult:
@@ -289,6 +294,8 @@ def _check_binary(reply: Reply, size: int) -> None:
 
 
 def _export(reply: Reply) -> ToolResult:
+    if reply.answer.content_type == "text/html":
+        raise TypeError("a page of some proxy is no export")
     body = reply.answer.body
     fields = {
         "format": reply.argument("format"),

@@ -41,7 +41,8 @@ _decode_arguments = msgspec.json.Decoder(dict[str, Any]).decode
 class CatalogServices(msgspec.Struct, frozen=True):
     """What the catalogue works with.
 
-    ``changed`` is told whose modules changed: a tenant's id, or the scope of a user without one.
+    ``changed`` is told whose modules changed: a tenant's id, the scope of a user without one, or
+    "" where it may be any tenant's.
     """
 
     platform: PlatformClient
@@ -95,7 +96,10 @@ class CatalogSource:
         state = self._services.modules.known(context.caller, max_age)
         if state is None:
             state = await self._services.modules.state(context, max_age)
-        contributions = await self._services.manifests.contributions(context, state)
+        services = self._services
+        contributions = await services.manifests.contributions(
+            context, state, services.verifier.forget
+        )
         return self._built(state, contributions)
 
     def mark_stale(self, context: RequestContext) -> None:
@@ -176,7 +180,13 @@ class CatalogSource:
             sent = {**arguments, "model_id": model}
         request = to_request(definition, sent, context.caller.tenant_slug)
         trace = Trace(context.request_id, context.traceparent, context.client_ip)
-        answer = await services.platform.request(request, context.bearer, trace)
+        try:
+            answer = await services.platform.request(request, context.bearer, trace)
+        except PlatformFailure as failure:
+            # Without a status the platform may have done it all the same.
+            if definition.name in _MODULE_SWITCHES and not failure.status:
+                await self._switched(arguments, context)
+            raise
         if definition.name in _MODULE_SWITCHES:
             await self._switched(arguments, context)
         return to_result(definition, arguments, answer, self._caps)
@@ -186,6 +196,7 @@ class CatalogSource:
         scope = arguments.get("tenant_id") or scope_of(context.caller)
         if arguments.get("scope") == "partner":
             self._services.modules.drop_all()
+            await self._services.changed(context, "")
         self._services.modules.drop(scope)
         await self._services.changed(context, scope)
 
@@ -220,9 +231,11 @@ class CatalogSource:
         elif failure.code == "AUTHZ_PERMISSION_DENIED":
             services.verifier.forget(context.caller.key)
             permission = definition.permission or "a permission"
-            return ToolError(
+            refusal = ToolError(
                 "PERMISSION_DENIED", f"The platform refused {definition.name}: {permission}."
             )
+            refusal.request_id = failure.request_id
+            return refusal
         elif failure.code == "MODULE_NOT_ENABLED":
             services.modules.drop(scope_of(context.caller))
         elif failure.code == "NOT_SUPPORTED":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,7 +98,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         return asyncio.run(work())
     except DatabaseUnavailable as error:
-        print(f"scaimcp: {error.message}")
+        print(f"scaimcp: {error.message}", file=sys.stderr)
         return 1
 
 

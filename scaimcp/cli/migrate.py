@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from scaimcp.migrating import migrate
@@ -28,6 +29,9 @@ def run(options: argparse.Namespace) -> int:
         raise AssertionError("require() let a missing setting pass")
     try:
         migrate(settings.database_url, options.to, down=options.down)
+    except CommandError:
+        print(f"scaimcp: there is no way to revision {options.to}", file=sys.stderr)
+        return 1
     except (SQLAlchemyError, OSError) as error:
         print(f"scaimcp: migration failed ({type(error).__name__})", file=sys.stderr)
         return 1

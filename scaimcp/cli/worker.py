@@ -6,7 +6,7 @@ import argparse
 
 from scaimcp.settings import load
 from scaimcp.telemetry.logs import configure_logs
-from scaimcp.worker import create_worker
+from scaimcp.worker import create_worker, run_worker
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,8 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def work(options: argparse.Namespace) -> int:
-    """Run jobs until SIGTERM or SIGINT."""
+    """Run jobs until SIGTERM or SIGINT; return 1 when Redis stays away."""
     settings = load()
     configure_logs(settings.log_level, settings.log_format)
-    create_worker(settings).run()
-    return 0
+    return 0 if run_worker(create_worker(settings)) else 1

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import functools
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -211,9 +212,12 @@ class _Announcement:
 
 def _log(line: str) -> None:
     """Write one line to standard error, which may have lost its reader."""
-    with contextlib.suppress(BrokenPipeError):
+    try:
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
+    except BrokenPipeError:
+        # What could not be written stays in the buffer and would fail once more at the very end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _port(text: str) -> int:

@@ -38,6 +38,8 @@ def run_platform(arguments: Sequence[str], module: str = PLATFORM_MODULE) -> int
         module: The package whose ``__main__`` runs.
     """
     sys.argv = [module, *arguments]
+    # Runs under the name __main__, not beside a copy that somebody has imported.
+    sys.modules.pop(f"{module}.__main__", None)
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as ended:

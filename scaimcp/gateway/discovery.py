@@ -15,7 +15,7 @@ from scaimcp.gateway.view import CALL_TOOL, DEFAULT_VIEW, GATEWAY_TOOLS
 from scaimcp.types import ModuleView, RequestContext, Snapshot, Tool, ToolResult
 
 Read = Callable[[Tool, bytes], dict[str, Any]]
-Describe = Callable[[Tool], dict[str, Any]]
+Describe = Callable[[Tool, str], dict[str, Any]]
 _OPEN = ModuleView(frozenset(), "gateway")
 
 
@@ -25,7 +25,7 @@ class DiscoverySource:
     Args:
         tools: the four tools in published order.
         read: checks arguments and returns them; raises ``INVALID_ARGUMENTS``.
-        describe: a tool's definition as lists carry it.
+        describe: a tool's definition as lists carry it, in the given dialect.
         result_chars: cap of a result's JSON text.
     """
 
@@ -88,9 +88,10 @@ class DiscoverySource:
     async def _described(self, given: dict[str, Any], context: RequestContext) -> dict[str, Any]:
         visible = await self._gateway.callable_tools(context)
         by_name = {tool.name: tool for tool in visible.tools}
+        dialect = (context.view or DEFAULT_VIEW).dialect
         names = list(dict.fromkeys(given["names"]))
         return {
-            "items": [self._describe(by_name[name]) for name in names if name in by_name],
+            "items": [self._describe(by_name[name], dialect) for name in names if name in by_name],
             "not_found": [name for name in names if name not in by_name],
         }
 

@@ -11,17 +11,19 @@ from typing import Any
 
 import msgspec
 
-from scaimcp.errors import ProtocolError, ToolError
+from scaimcp.errors import GatewayError, ToolError
 from scaimcp.gateway.admission import first_failure, refusal
 from scaimcp.gateway.limits import InFlight, RateLimiter
 from scaimcp.gateway.search import Indexed, index, similar
 from scaimcp.gateway.sources import CALL_SECONDS, LIST_SECONDS, ToolSource
 from scaimcp.gateway.view import GATEWAY_TOOLS, View
+from scaimcp.telemetry.logs import get_logger
 from scaimcp.telemetry.metrics import tool_call_outcome
-from scaimcp.types import Caller, RequestContext, Snapshot, Tool, ToolResult
+from scaimcp.types import RequestContext, Snapshot, Tool, ToolResult
 
 _CALLABLES = 256
 _SUGGESTIONS = 3
+_log = get_logger("scaimcp.gateway")
 
 
 class Visible(msgspec.Struct, frozen=True):
@@ -74,9 +76,17 @@ class Gateway:
         """Plug in a source behind the others."""
         self._sources = (*self._sources, source)
 
-    async def admit(self, caller: Caller) -> int | None:
-        """Count one request against the gateway's own limits; seconds to wait if refused."""
-        return await self._limiter.take(caller) if self._limiter.is_on else None
+    async def admit(self, context: RequestContext) -> int | None:
+        """Count one request against the gateway's own limits; seconds to wait if refused.
+
+        The request's answer is told what the limits leave.
+        """
+        allowance = await self._limiter.take(context.caller)
+        if allowance is None:
+            return None
+        if context.answer is not None:
+            context.answer.limited(allowance)
+        return allowance.window_seconds if allowance.is_refused else None
 
     def connected(self, context: RequestContext) -> None:
         """A client has just connected: read what may have changed at the next list."""
@@ -167,8 +177,10 @@ class Gateway:
             check: the edge's own word on an admitted tool, before anything is sent.
 
         Raises:
-            ToolError: the call failed; its code says why.
+            ToolError: the call failed; its code says why. A fault of our own or of a module is
+                ``INTERNAL_ERROR`` in fixed words, its cause in the log.
             ProtocolError: the arguments are no object, or what `check` raises.
+            RequestRefused: the bearer does not count any more.
         """
         source, outcome = "none", "cancelled"
         try:
@@ -178,21 +190,27 @@ class Gateway:
                 check(resolved.tool)
             with self._inflight.call(context.caller):
                 if self._limiter.is_on:
-                    await self._count(context.caller)
+                    await self._count(context)
                 result = await resolved.source.call(resolved.tool, arguments, context)
             outcome = "ok"
             return result
         except ToolError as error:
             outcome = _outcome(error.code)
             raise
-        except ProtocolError:
+        except GatewayError:
             outcome = "refused"
             raise
+        except Exception as error:
+            outcome = "failed"
+            _log.error("call failed", request_id=context.request_id, exc_info=error)
+            raise ToolError(
+                "INTERNAL_ERROR", "The gateway failed; the cause is in its log."
+            ) from error
         finally:
             tool_call_outcome(source, outcome).inc()
 
-    async def _count(self, caller: Caller) -> None:
-        wait = await self._limiter.take(caller)
+    async def _count(self, context: RequestContext) -> None:
+        wait = await self.admit(context)
         if wait is not None:
             raise ToolError("RATE_LIMITED", "The gateway's own limit is reached.", retry_after=wait)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from scaimcp.errors import ToolError
-from scaimcp.types import Caller
+from scaimcp.types import Allowance, Caller
 
 
 class RateLimiter(Protocol):
@@ -19,8 +19,8 @@ class RateLimiter(Protocol):
 
     is_on: bool
 
-    async def take(self, caller: Caller) -> int | None:
-        """Count one request; return None, or the seconds to wait when it is refused."""
+    async def take(self, caller: Caller) -> Allowance | None:
+        """Count one request; return what is left, None when it could not be counted."""
         ...
 
 
@@ -29,8 +29,8 @@ class NoLimits:
 
     is_on = False
 
-    async def take(self, caller: Caller) -> int | None:
-        """Refuse nothing."""
+    async def take(self, caller: Caller) -> Allowance | None:
+        """Count nothing."""
         return None
 
 

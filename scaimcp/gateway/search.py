@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ _WORD = re.compile(r"[a-z0-9]+")
 # A hit in the name says more than one in the text.
 _WEIGHTS = (("name", 8.0), ("title", 4.0), ("arguments", 2.0), ("description", 1.0))
 _PREFIX_SHARE = 0.5
+_PREFIX_CHARS = 3
 _DESCRIPTION_CHARS = 300
 
 
@@ -52,9 +54,11 @@ def rank(query: str, entries: Sequence[Indexed], top_k: int) -> tuple[list[dict[
     """
     wanted = list(dict.fromkeys(words(query)))
     exact = query.strip().lower()
+    known = sorted(frozenset().union(*(place for e in entries for place in e.words.values())))
+    alike = [(word, _alike(word, known)) for word in wanted]
     scored: list[tuple[float, int, Tool]] = []
     for position, entry in enumerate(entries):
-        score = sum(_score(word, entry) for word in wanted) / max(1, len(wanted))
+        score = sum(_score(word, near, entry) for word, near in alike) / max(1, len(wanted))
         if entry.tool.name.lower() == exact:
             score += 100.0
         if score > 0:
@@ -63,15 +67,34 @@ def rank(query: str, entries: Sequence[Indexed], top_k: int) -> tuple[list[dict[
     return [_item(tool, -score) for score, _, tool in scored[:top_k]], len(scored)
 
 
-def _score(word: str, entry: Indexed) -> float:
+def _alike(word: str, known: Sequence[str]) -> frozenset[str]:
+    """Return the words of the sorted `known` that begin with `word` or that `word` begins with.
+
+    Looked up once a query: comparing with every word of every tool takes the loop for too long.
+    """
+    if len(word) < _PREFIX_CHARS:
+        return frozenset()
+    first = bisect_left(known, word)
+    last = first
+    while last < len(known) and known[last].startswith(word):
+        last += 1
+    longer = known[first:last]
+    starts = (word[:end] for end in range(_PREFIX_CHARS, len(word)))
+    return frozenset([*longer, *(start for start in starts if _holds(known, start))])
+
+
+def _holds(known: Sequence[str], word: str) -> bool:
+    at = bisect_left(known, word)
+    return at < len(known) and known[at] == word
+
+
+def _score(word: str, near: frozenset[str], entry: Indexed) -> float:
     best = 0.0
     for place, weight in _WEIGHTS:
         present = entry.words[place]
         if word in present:
             best += weight
-        elif len(word) >= 3 and any(
-            w.startswith(word) or word.startswith(w) for w in present if len(w) >= 3
-        ):
+        elif near and not near.isdisjoint(present):
             best += weight * _PREFIX_SHARE
     return best
 

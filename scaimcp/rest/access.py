@@ -13,6 +13,9 @@ from scaimcp.ids import new_id
 from scaimcp.scaigrid.client import Trace
 from scaimcp.types import RequestContext, Secret
 
+# Statuses with which a bearer may be refused.
+REFUSALS = (401, 403, 429, 502, 503)
+
 
 class Access:
     """Checks REST requests.
@@ -51,7 +54,8 @@ class Access:
         if self._proxies is None:
             return None
         peer = request.client.host if request.client is not None else None
-        forwarded = request.headers.get("x-forwarded-for", "").encode("latin-1")
+        # A proxy may add a line of its own below the one that the client wrote.
+        forwarded = ",".join(request.headers.getlist("x-forwarded-for")).encode("latin-1")
         return self._proxies.client_ip(peer, {b"x-forwarded-for": forwarded})
 
 

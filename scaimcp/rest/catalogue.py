@@ -17,7 +17,7 @@ from scaimcp.gateway.explain import Explainer
 from scaimcp.gateway.gateway import Gateway
 from scaimcp.gateway.sources import LIST_SECONDS
 from scaimcp.gateway.view import EXPLAIN, SEARCH_TOOLS, UnknownOption, parse_view
-from scaimcp.rest.access import Access, demand, id_of
+from scaimcp.rest.access import REFUSALS, Access, demand, id_of
 from scaimcp.rest.responses import success
 from scaimcp.rest.routes import Parameter, RestRoute
 from scaimcp.types import RequestContext, Tool
@@ -103,7 +103,7 @@ class CatalogueResource:
                 self.tools,
                 list[CatalogueEntry],
                 parameters=(Parameter("module_id", "query", "Only tools of this module."),),
-                errors=(304, 401, 403, 503),
+                errors=(304, *REFUSALS),
             ),
             RestRoute(
                 "GET",
@@ -117,7 +117,7 @@ class CatalogueResource:
                     Parameter("disclosure", "query", "As in the URL of the MCP endpoint."),
                     Parameter("toolsets", "query", "As in the URL of the MCP endpoint."),
                 ),
-                errors=(401, 403, 422, 503),
+                errors=(422, *REFUSALS),
             ),
         )
 

@@ -18,6 +18,8 @@ _MEANINGS = {
     403: "The caller lacks the permission.",
     404: "Not found.",
     422: "A parameter is not valid.",
+    429: "Too many requests; see Retry-After.",
+    502: "The platform's answer cannot be used.",
     503: "Not available now; see Retry-After.",
 }
 

@@ -280,7 +280,7 @@ def _multipart(parts: tuple[FilePart, ...]) -> aiohttp.FormData:
     for part in parts:
         form.add_field(
             part.name,
-            part.content if part.filename is not None else part.content.decode(),
+            _streamed(part.content) if part.filename is not None else part.content.decode(),
             filename=part.filename,
             content_type=part.content_type,
         )

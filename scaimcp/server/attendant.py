@@ -46,7 +46,7 @@ class Attendant:
         pace: when to begin looking after the call.
     """
 
-    __slots__ = ("_heartbeat", "_is_gone", "_pace", "_receive", "_task", "_tasks")
+    __slots__ = ("_heartbeat", "_is_beating", "_is_gone", "_pace", "_receive", "_task", "_tasks")
 
     def __init__(
         self,
@@ -75,6 +75,7 @@ class Attendant:
         except asyncio.CancelledError:
             # Whoever else has cancelled this task comes first.
             if not self._is_gone or task is None or task.uncancel():
+                self._is_beating = False
                 raise
             raise ClientGone from None
         finally:
@@ -90,13 +91,18 @@ class Attendant:
             self._task.cancel()
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_beating = False
         self._tasks.append(loop.create_task(self._watch(self._receive), name="disconnect"))
         if self._heartbeat is not None:
             self._tasks.append(loop.create_task(self._beat(self._heartbeat), name="heartbeat"))
 
     async def _end(self) -> None:
+        # A heartbeat that is being written is let end: half of it may be on its way, and the
+        # answer that follows must know whether the stream has begun.
+        kept = self._tasks[-1] if self._is_beating else None
         for task in self._tasks:
-            task.cancel()
+            if task is not kept:
+                task.cancel()
         # A heartbeat that could not be sent says nothing that the answer does not say as well.
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -106,7 +112,10 @@ class Attendant:
         self.cancel()
 
     async def _beat(self, heartbeat: Callable[[], Awaitable[None]]) -> None:
-        await asyncio.sleep(self._pace.first)
-        while True:
+        pause = self._pace.first
+        while self._task is not None:
+            await asyncio.sleep(pause)
+            self._is_beating = True
             await heartbeat()
-            await asyncio.sleep(self._pace.interval)
+            self._is_beating = False
+            pause = self._pace.interval

@@ -37,7 +37,7 @@ from scaimcp.server.envelope import (
     request_id,
     result_message,
 )
-from scaimcp.server.exchange import Exchange
+from scaimcp.server.exchange import Exchange, word
 from scaimcp.server.headers import check_envelope
 from scaimcp.server.methods import METHOD_NAMES, Call, Methods
 from scaimcp.server.progress import Progress
@@ -177,7 +177,7 @@ class Dispatcher:
             await self._listen(request, message_id, params, revision)
             return
         progress = self._progress(request, params)
-        context = request.context
+        context = _traced(request, params)
         if progress is not None:
             context = msgspec.structs.replace(context, progress=progress.send)
         call = Call(context, revision, params, request.view, request.path, request.headers)
@@ -185,6 +185,7 @@ class Dispatcher:
         if method != "tools/call":
             result = await answer
         else:
+            exchange.tool = params.name
             beat = progress.beat if progress is not None else _silent_beat(request)
             attendant = Attendant(request.receive, beat, self._pace)
             key = self._register(request, message_id, revision, attendant)
@@ -241,11 +242,10 @@ class Dispatcher:
             )
         if params.notifications is UNSET:
             raise ProtocolError(INVALID_PARAMS, "params.notifications is required")
-        caller = request.context.caller
         stream = self._subscriptions.listen(
             request.exchange,
             message_id,
-            caller.tenant_id or f"user:{caller.user_id}",
+            request.context.caller,
             params.notifications,
             revision,
         )
@@ -288,14 +288,17 @@ class Dispatcher:
             if message.method == "initialize":
                 raise ProtocolError(INVALID_REQUEST, "initialize cannot be part of a batch")
             params = read_params(message)
+            check_envelope(request.headers, request.repeated, message.method, params, revision)
             call = Call(
                 request.context, revision, params, request.view, request.path, request.headers
             )
             result = await self._methods.answer(message.method, call)
         except GatewayError as error:
+            request.exchange.failed(word(error))
             return error_message(message_id, error, gateway_id)
         except Exception as error:  # noqa: BLE001 - one faulty message must not cost the others
             _log.error("method failed", request_id=gateway_id, exc_info=error)
+            request.exchange.failed("INTERNAL_ERROR")
             return error_message(message_id, internal_error(), gateway_id)
         return b"".join(result_message(message_id, result))
 
@@ -311,6 +314,15 @@ def _silent_beat(request: Inbound) -> Callable[[], Awaitable[None]] | None:
     """Return the heartbeat of a client that reads streams but asked for no progress."""
     accept = request.headers.get(b"accept", b"")
     return request.exchange.keepalive if b"text/event-stream" in accept.lower() else None
+
+
+def _traced(request: Inbound, params: Params) -> RequestContext:
+    """Return the context with the trace that the envelope names where the headers name none."""
+    context, meta = request.context, params.meta
+    if meta is UNSET or context.traceparent is not None or not isinstance(meta.traceparent, str):
+        return context
+    named = admittance.given_traceparent(meta.traceparent.encode())
+    return msgspec.structs.replace(context, traceparent=named)
 
 
 def _label(message: Message) -> str:

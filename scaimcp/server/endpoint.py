@@ -67,6 +67,7 @@ class McpEndpoint:
         headers, repeated = fold(scope["headers"])
         given = admittance.given_request_id(headers.get(b"x-request-id"))
         exchange = Exchange(send, given or new_id("req_"))
+        exchange.give_up_place = self._give_up_place
         self._running += 1
         in_flight.add(1)
         method = "none"
@@ -80,11 +81,15 @@ class McpEndpoint:
             _log.error("request failed", request_id=exchange.request_id, exc_info=error)
             await exchange.refuse(internal_error())
         finally:
-            self._running -= 1
+            exchange.stand()
             in_flight.add(-1)
-            self._observe(method, exchange.status, time.perf_counter() - started)
+            self._observe(method, exchange, time.perf_counter() - started)
 
-    def _observe(self, method: str, status: int, seconds: float) -> None:
+    def _give_up_place(self) -> None:
+        self._running -= 1
+
+    def _observe(self, method: str, exchange: Exchange, seconds: float) -> None:
+        status = exchange.status
         outcome = "ok" if 200 <= status < 300 else str(status or "gone")
         count, duration = request_outcome("mcp", method, outcome)
         count.inc()
@@ -147,7 +152,7 @@ class McpEndpoint:
         """Ask the platform who is calling."""
         token = admittance.bearer(headers.get(b"authorization")) or ""
         traceparent = admittance.given_traceparent(headers.get(b"traceparent"))
-        trace = Trace(exchange.request_id, traceparent, self._client_ip(scope, headers))
+        trace = Trace(exchange.request_id, traceparent, self._client_ip(scope))
         caller = await self._verifier.verify(token, trace)
         return self._context(exchange, scope, headers, caller, token, view)
 
@@ -165,15 +170,19 @@ class McpEndpoint:
             caller,
             Secret(token),
             admittance.given_traceparent(headers.get(b"traceparent")),
-            self._client_ip(scope, headers),
+            self._client_ip(scope),
             view=view,
+            answer=exchange,
         )
 
-    def _client_ip(self, scope: Scope, headers: dict[bytes, bytes]) -> str | None:
+    def _client_ip(self, scope: Scope) -> str | None:
         if not self._policy.forwards_client_ip:
             return None
         peer = scope.get("client")
-        return self._proxies.client_ip(peer[0] if peer else None, headers)
+        # Every proxy may have added a line of its own.
+        lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        forwarded = {b"x-forwarded-for": b",".join(lines)}
+        return self._proxies.client_ip(peer[0] if peer else None, forwarded)
 
     async def _body(self, receive: Receive, headers: dict[bytes, bytes]) -> bytes:
         most = self._policy.body_bytes

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
-from scaimcp.errors import GatewayError, RequestRefused
+from scaimcp.errors import GatewayError, ProtocolError, RequestRefused
 from scaimcp.server.asgi import HeaderLines, Send
 from scaimcp.server.envelope import encode, error_message
+from scaimcp.server.ratelimit import LIMIT_FIELDS, limit_lines
+from scaimcp.types import Allowance
 
 _JSON = (b"content-type", b"application/json")
 _STREAM: HeaderLines = (
@@ -20,19 +24,55 @@ _LARGE = 64 * 1024
 
 
 class Exchange:
-    """Writes one answer. ``is_streaming`` turns true with the first event."""
+    """Writes one answer. ``is_streaming`` turns true with the first event.
 
-    __slots__ = ("_send", "_writing", "extra", "is_done", "is_streaming", "request_id", "status")
+    ``error`` is the stable code of the failure that the answer carries, ``tool`` the tool that
+    was called, ``span`` the span of a traced request; each may stay None.
+    """
+
+    __slots__ = (
+        "_send",
+        "_writing",
+        "error",
+        "extra",
+        "give_up_place",
+        "is_done",
+        "is_streaming",
+        "request_id",
+        "span",
+        "status",
+        "tool",
+    )
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         # A call and its heartbeat may both have something to say first.
         self._writing: asyncio.Lock | None = None
+        # Set while the request counts among the running ones.
+        self.give_up_place: Callable[[], None] | None = None
         self.request_id = request_id
         self.extra: HeaderLines = ()
         self.is_streaming = False
         self.is_done = False
         self.status = 0
+        self.error: str | None = None
+        self.tool: Any = None
+        self.span: Any = None
+
+    def limited(self, allowance: Allowance) -> None:
+        """Tell the client what its nearest limit leaves; of a batch, the last word counts."""
+        kept = [line for line in self.extra if line[0] not in LIMIT_FIELDS]
+        self.extra = (*kept, *limit_lines(allowance))
+
+    def failed(self, code: str) -> None:
+        """Note the stable code of the failure that the answer carries."""
+        self.error = code
+
+    def stand(self) -> None:
+        """From now on the answer waits for news; it takes no place among the running ones."""
+        if self.give_up_place is not None:
+            self.give_up_place()
+            self.give_up_place = None
 
     async def json(self, status: int, body: bytes) -> None:
         """Finish with a JSON body, as the last event when the stream has begun."""
@@ -86,6 +126,7 @@ class Exchange:
         """
         if self.is_done:
             return
+        self.error = word(error)
         lines: list[tuple[bytes, bytes]] = []
         if isinstance(error, RequestRefused) and error.challenge is not None:
             lines.append((b"www-authenticate", error.challenge.encode("latin-1", "replace")))
@@ -107,3 +148,8 @@ class Exchange:
         self.status = status
         lines = [*headers, (b"x-request-id", self.request_id.encode())]
         await self._send({"type": "http.response.start", "status": status, "headers": lines})
+
+
+def word(error: GatewayError) -> str:
+    """Return the stable code of a failure: its word, or the number of a bare JSON-RPC error."""
+    return error.code or (str(error.number) if isinstance(error, ProtocolError) else "")

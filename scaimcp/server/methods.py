@@ -114,7 +114,7 @@ class Methods:
         return await served.run(self, call)
 
     async def _count(self, call: Call) -> None:
-        wait = await self._gateway.admit(call.context.caller)
+        wait = await self._gateway.admit(call.context)
         if wait is not None:
             raise RequestRefused(
                 "RATE_LIMITED",
@@ -234,6 +234,8 @@ class Methods:
             is_unknown = error.code == "TOOL_NOT_FOUND" and name != CALL_TOOL
             if is_unknown and call.revision.is_modern:
                 raise _unknown_tool(error) from None
+            if call.context.answer is not None:
+                call.context.answer.failed(error.code)
             return self._renderer.call_error(error, call.context.request_id, call.revision)
         return self._renderer.call_result(result, call.context.request_id, call.revision)
 

@@ -17,6 +17,7 @@ from scaimcp.server.envelope import SUBSCRIPTION_ID, encode, result_message
 from scaimcp.server.exchange import Exchange
 from scaimcp.server.rendering import Renderer
 from scaimcp.server.revisions import Revision
+from scaimcp.types import Caller
 
 # What a client may ask for: the surface it needs, and the notification. Only what can change.
 _KINDS = {"toolsListChanged": ("tools", "notifications/tools/list_changed")}
@@ -27,6 +28,7 @@ class Limits(msgspec.Struct, frozen=True):
     """How many streams one process keeps open, and how long one may be quiet."""
 
     streams: int = 1_024
+    streams_per_user: int = 32
     keepalive_seconds: float = 15.0
 
 
@@ -34,10 +36,11 @@ LIMITS = Limits()
 
 
 class _Stream:
-    __slots__ = ("is_changed", "is_ended", "tenant_id", "wake")
+    __slots__ = ("is_changed", "is_ended", "tenant_id", "user_id", "wake")
 
-    def __init__(self, tenant_id: str) -> None:
+    def __init__(self, tenant_id: str, user_id: str) -> None:
         self.tenant_id = tenant_id
+        self.user_id = user_id
         self.wake = asyncio.Event()
         self.is_changed = False
         self.is_ended = False
@@ -81,12 +84,14 @@ class Subscriptions:
             stream.wake.set()
 
     @contextmanager
-    def _opened(self, tenant_id: str) -> Iterator[_Stream]:
-        if len(self._streams) >= self._limits.streams:
+    def _opened(self, caller: Caller) -> Iterator[_Stream]:
+        user = caller.user_id
+        own = sum(1 for stream in self._streams if stream.user_id == user)
+        if len(self._streams) >= self._limits.streams or own >= self._limits.streams_per_user:
             raise RequestRefused(
                 "GATEWAY_BUSY", "Too many streams are open.", http_status=503, retry_after=5
             )
-        stream = _Stream(tenant_id)
+        stream = _Stream(caller.tenant_id or f"user:{user}", user)
         stream.is_ended = self._is_closed
         self._streams.add(stream)
         try:
@@ -98,11 +103,13 @@ class Subscriptions:
         self,
         exchange: Exchange,
         message_id: bytes,
-        tenant_id: str,
+        caller: Caller,
         wanted: Mapping[str, Any],
         revision: Revision,
     ) -> None:
         """Serve one stream until the client leaves or the process drains.
+
+        It gives up its place among the running requests: streams have limits of their own.
 
         Raises:
             RequestRefused: 503 when too many streams are open.
@@ -114,7 +121,8 @@ class Subscriptions:
             for kind, (surface, _) in _KINDS.items()
             if wanted.get(kind) is True and surface in self._surfaces
         }
-        with self._opened(tenant_id) as stream:
+        with self._opened(caller) as stream:
+            exchange.stand()
             await exchange.event(
                 _notification(
                     "notifications/subscriptions/acknowledged",

@@ -15,6 +15,11 @@ Environment variables. Lists are comma-separated; an empty value counts as unset
 come from a file named by the variable with `_FILE` behind. An unknown `SCAIMCP_` name stops the
 start with exit code 5, so that a typing error does not pass unseen.
 
+Tracing has the names of OpenTelemetry: it is on when `OTEL_EXPORTER_OTLP_ENDPOINT` or
+`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set, `OTEL_TRACES_EXPORTER` is unset or `otlp`, and
+`OTEL_SDK_DISABLED` is not `true`. Spans go out as OTLP over HTTP with protobuf; sampling, headers,
+queue and resource follow the other `OTEL_*` names.
+
 | Variable | Default | Meaning |
 |---|---|---|
 """

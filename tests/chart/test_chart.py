@@ -349,7 +349,6 @@ def test_ingress_routes_the_public_paths_and_neither_probes_nor_metrics(
             assert [p["path"] for p in paths] == [
                 "/mcp",
                 "/v1/modules/scaimcp",
-                "/v1/modules/scailink",
                 "/.well-known/oauth-protected-resource",
             ]
             for path in paths:

@@ -249,6 +249,24 @@ def test_it_goes_on_when_nobody_reads_its_output(open_dir: Path) -> None:
     assert process.wait(30) == 0
 
 
+def test_lines_that_nobody_reads_do_not_spoil_the_exit_code() -> None:
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c"),
+            "import sys; from scaimcp.dev.command import _log\n"
+            "sys.stdin.read()\nfor _ in range(3): _log('x' * 10_000)",
+        ],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    process.stderr.close()
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(30) == 0
+
+
 def _options(*arguments: str) -> DevOptions:
     parser = argparse.ArgumentParser()
     add_arguments(parser)

@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from scaimcp.dev import stack as stack_module
-from scaimcp.dev.binaries import find_postgres, service_account
+from scaimcp.dev.binaries import find_postgres, readable_postgres, service_account
 from scaimcp.dev.locking import DirectoryInUseError, DirectoryLock
 from scaimcp.dev.stack import Stack, StackError, start_stack
 from tests.dev.helpers import IS_ROOT, is_gone, kill, read_line, run_python, wait_until
@@ -169,6 +169,8 @@ def test_servers_that_lost_their_guard_are_ended_first(
         layout = stack.layout
     account = service_account()
     programs = find_postgres()
+    if account is not None:
+        programs = readable_postgres(programs, account, layout.shared)
     specs = (
         stack_module._postgres(layout, programs, True),
         stack_module._valkey(layout, True),

@@ -30,6 +30,7 @@ from scaimcp.server.subscriptions import LIMITS, Limits, Subscriptions
 from scaimcp.serving import hypercorn_engine, uvicorn_engine
 from scaimcp.serving.stage import Stage
 from scaimcp.settings import load
+from scaimcp.types import Allowance as Left
 from scaimcp.types import Caller, Grants
 from tests.fakes.fixtures_source import FixtureSource
 from tests.world import LATEST, STATE_KEY, Client, listener
@@ -71,9 +72,12 @@ class Allowance:
     def __init__(self, left: int = 0) -> None:
         self.left = left
 
-    async def take(self, caller: Caller) -> int | None:
+    async def take(self, caller: Caller) -> Left | None:
         self.left -= 1
-        return None if self.left >= 0 else 9
+        policy = (("token", 60), ("user", 90))
+        if self.left < 0:
+            return Left(policy, "user", 0, 9, is_refused=True)
+        return Left(policy, "token", self.left, 1)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import os
 import secrets
+import subprocess
+import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
@@ -179,6 +182,18 @@ async def test_up_down_and_up_again(empty_url: str) -> None:
     await asyncio.to_thread(migrate, url)
     await asyncio.to_thread(migrate, url)
     assert await tables(empty_url) >= FIRST
+
+
+@pytest.mark.parametrize("more", [(), ("--down",)])
+def test_an_unknown_revision_is_told_in_one_line(empty_url: str, more: tuple[str, ...]) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "scaimcp", "migrate", "--to", "nonsense", *more],
+        env={**os.environ, "SCAIMCP_DATABASE_URL": empty_url},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert "scaimcp: there is no way to revision nonsense" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 async def test_every_revision_can_be_taken_back_one_by_one(empty_url: str) -> None:
@@ -362,7 +377,7 @@ async def test_the_job_reads_its_setting_and_is_counted(
     counter = metrics.JOBS.labels("audit_prune", "ok")._value
     before = counter.get()
     settings = load({"SCAIMCP_AUDIT_RETENTION_DAYS": "7"})
-    assert await audit_prune({"settings": settings, "database": database}) == 3
+    assert await audit_prune({"settings": settings, "database": database, "tracing": None}) == 3
     assert counter.get() == before + 1
 
 
@@ -371,5 +386,5 @@ async def test_a_job_that_fails_is_counted_and_raises() -> None:
     before = counter.get()
     async with open_database(DEAD, 1) as dead:
         with pytest.raises(DatabaseUnavailable):
-            await audit_prune({"settings": load({}), "database": dead})
+            await audit_prune({"settings": load({}), "database": dead, "tracing": None})
     assert counter.get() == before + 1

@@ -188,6 +188,14 @@ async def test_a_form_carries_its_parts(client: PlatformClient, server: RawServe
     assert b"\x00\xffRIFF" in seen.body
 
 
+async def test_a_large_file_is_sent_in_pieces_and_without_a_warning(
+    client: PlatformClient, server: RawServer
+) -> None:
+    part = FilePart("file", b"a" * 3_000_000, "a.wav", "audio/wav")
+    await client.request(PlatformRequest("POST", "/v1/x", parts=(part,)), BEARER, TRACE)
+    assert len(server.seen[0].body) > 3_000_000
+
+
 async def test_a_raw_request_accepts_everything(client: PlatformClient, server: RawServer) -> None:
     server.plays = [reply(200, b"\x00\xff", content_type="audio/mpeg")]
     answer = await client.request(PlatformRequest("GET", "/x", is_raw=True), BEARER, TRACE)

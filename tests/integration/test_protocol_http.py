@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from scaimcp.server.attendant import Pace
 from tests.integration.edge import ORIGIN, Allowance, Edge, Setup, start_edge
 from tests.streams import opened
 from tests.waiting import until
@@ -26,7 +27,7 @@ async def edge() -> AsyncIterator[Edge]:
         yield running
 
 
-async def raw(edge: Edge, *parts: bytes) -> bytes:
+async def raw(edge: Edge | World, *parts: bytes) -> bytes:
     """Write to a socket of its own and return all that comes back."""
     host, _, port = edge.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -41,7 +42,7 @@ async def raw(edge: Edge, *parts: bytes) -> bytes:
         await writer.wait_closed()
 
 
-def head(edge: Edge, *lines: str, token: str = "alice") -> bytes:
+def head(edge: Edge | World, *lines: str, token: str = "alice") -> bytes:
     """Return a request head that asks the server to close afterwards."""
     host = edge.url.removeprefix("http://")
     fixed = (
@@ -236,6 +237,26 @@ async def test_the_platform_is_told_the_clients_address_behind_trusted_proxies(
         assert call["headers"]["x-forwarded-for"] == "203.0.113.9"
 
 
+@pytest.mark.parametrize("asked", [b"POST /mcp", b"GET /v1/modules/scaimcp/explain"])
+async def test_the_first_of_several_address_lines_is_the_clients_own_and_proves_nothing(
+    asked: bytes, database_url: str, redis_url: str
+) -> None:
+    async with start_world(
+        database_url,
+        redis_url,
+        PLATFORM_FORWARD_CLIENT_IP="true",
+        SERVER_TRUSTED_PROXIES="127.0.0.0/8",
+    ) as near:
+        hops = ("198.51.100.66", "203.0.113.9", "127.0.0.9")
+        body = msgspec.json.encode(PING)
+        lines = (*(f"X-Forwarded-For: {hop}" for hop in hops), f"Content-Length: {len(body)}")
+        sent = head(near, *lines, token=near.tokens["tenant_user"])
+        answer = await raw(near, sent.replace(b"POST /mcp", asked), body)
+        assert answer.startswith(b"HTTP/1.1 200")
+        (call,) = await near.calls("/v1/me")
+        assert call["headers"]["x-forwarded-for"] == "203.0.113.9"
+
+
 # -- request ids ---------------------------------------------------------------------------------
 
 
@@ -377,6 +398,55 @@ async def test_a_list_beyond_the_rate_limit_is_429(revision: str) -> None:
         assert reply.headers["retry-after"] == "9"
         called = await client.call("test_simple_text")
         assert (called.code, called.error["retry_after"]) == ("RATE_LIMITED", 9)
+
+
+@pytest.mark.parametrize("revision", [MODERN, "2025-11-25"])
+async def test_answers_to_counted_requests_say_what_the_own_limits_leave(revision: str) -> None:
+    async with start_edge(Setup(limiter=Allowance(2))) as edge:
+        client = edge.as_("alice", revision)
+        listed = await client.rpc("tools/list", headers={"origin": ORIGIN})
+        called = (await client.call("test_simple_text")).reply
+        refused = (await client.call("test_simple_text")).reply
+        too_much = await client.rpc("tools/list")
+        replies = (listed, called, refused, too_much)
+        assert [reply.headers.getall("ratelimit") for reply in replies] == [
+            ['"token";r=1;t=1'], ['"token";r=0;t=1'], ['"user";r=0;t=9'], ['"user";r=0;t=9'],
+        ]  # fmt: skip
+        for reply in replies:
+            assert reply.headers.getall("ratelimit-policy") == [
+                '"token";q=60;w=60, "user";q=90;w=60'
+            ]
+        exposed = listed.headers["access-control-expose-headers"].split(", ")
+        assert {"ratelimit", "ratelimit-policy"} <= set(exposed)
+
+
+async def test_a_batch_is_told_what_is_left_once() -> None:
+    async with start_edge(Setup(limiter=Allowance(5))) as edge:
+        client = edge.as_("alice", "2025-03-26")
+        reply = await client.send([client.request("tools/list", message_id=n) for n in range(3)])
+        assert reply.headers.getall("ratelimit") == ['"token";r=2;t=1']
+        assert len(reply.headers.getall("ratelimit-policy")) == 1
+
+
+async def test_a_stream_says_what_is_left_when_it_opens() -> None:
+    pace = Pace(grace=0.01, first=0.02, interval=0.02)
+    async with start_edge(Setup(limiter=Allowance(3), pace=pace)) as edge:
+        async with asyncio.TaskGroup() as group:
+            params = {"name": "test_waiting"}
+            asked = group.create_task(edge.as_().rpc("tools/call", params))
+            await until(lambda: edge.source.running == 1)
+            await asyncio.sleep(0.1)  # longer than the first heartbeat
+            edge.source.release.set()
+        assert asked.result().is_stream
+        assert asked.result().headers["ratelimit"] == '"token";r=2;t=1'
+
+
+async def test_what_is_not_counted_says_nothing_of_limits(edge: Edge) -> None:
+    async with start_edge(Setup(limiter=Allowance(5))) as limited:
+        uncounted = await limited.as_().rpc("ping")
+    unlimited = await edge.as_().rpc("tools/list")
+    for reply in (uncounted, unlimited):
+        assert not [name for name in reply.headers if name.lower().startswith("ratelimit")]
 
 
 # -- options of the address ----------------------------------------------------------------------

@@ -189,6 +189,17 @@ async def test_the_gemini_dialect_lists_schemas_without_its_keywords(world: Worl
         assert list(schema["properties"]) == list(canonical[tool["name"]]["properties"])
 
 
+@pytest.mark.parametrize("query", ["", "?dialect=gemini"])
+async def test_a_described_tool_reads_as_the_list_of_its_endpoint_has_it(
+    world: World, query: str
+) -> None:
+    client = world.as_("tenant_user")
+    (listed,) = [tool for tool in await client.tools(query) if tool["name"] == "models_list"]
+    path = f"/mcp{query}"
+    called = await client.call("tools_describe", {"names": ["models_list"]}, path=path)
+    assert called.value["items"] == [listed]
+
+
 async def test_a_narrowed_list_does_not_narrow_what_may_be_called(world: World) -> None:
     client = world.as_("tenant_user")
     assert set(await client.names("?toolsets=models")) < set(await client.names())

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from scaimcp.types import Allowance, Caller
 from tests.integration.edge import Edge, Setup, start_edge
-from tests.world import MODERN, Reply
+from tests.world import CAPABILITIES, MODERN, VERSION, Reply
 
 BATCHING = "2025-03-26"
 OTHERS = ["2024-11-05", "2025-06-18", "2025-11-25", MODERN]
@@ -129,22 +130,44 @@ async def test_handshake_errors_ride_on_200(edge: Edge) -> None:
 # -- faults of our own ---------------------------------------------------------------------------
 
 
+class FaultyLimits:
+    """Limits that cannot be counted for a reason that nobody foresaw."""
+
+    is_on = True
+
+    async def take(self, caller: Caller) -> Allowance | None:
+        raise LookupError("secret-of-the-house at /srv/gateway/internal.py")
+
+
+LEAKS = (b"secret", b"LookupError", b"internal.py", b"Traceback")
+
+
+async def test_a_fault_is_an_internal_error_that_says_nothing() -> None:
+    async with start_edge(Setup(limiter=FaultyLimits())) as faulty:
+        for revision in (*OTHERS, BATCHING):
+            reply = await faulty.as_("alice", revision).rpc("tools/list")
+            assert (reply.status, reply.error["code"]) == (200, -32603)
+            assert (reply.word, reply.json["id"]) == ("INTERNAL_ERROR", 1)
+            assert not [leaked for leaked in LEAKS if leaked in reply.content]
+        body = {"jsonrpc": "2.0", "id": 4, "method": "tools/list"}
+        (answer,) = (await send(faulty, [body], BATCHING)).json
+        assert (answer["id"], answer["error"]["code"]) == (4, -32603)
+
+
 @pytest.mark.parametrize("revision", [*OTHERS, BATCHING])
-async def test_a_fault_is_an_internal_error_that_says_nothing(edge: Edge, revision: str) -> None:
-    reply = await edge.as_("alice", revision).rpc("tools/call", {"name": "test_fault"})
-    assert (reply.status, reply.error["code"], reply.word) == (200, -32603, "INTERNAL_ERROR")
-    for leaked in (b"secret", b"LookupError", b"internal.py", b"Traceback"):
-        assert leaked not in reply.content
-    assert reply.json["id"] == 1
+async def test_a_fault_during_a_call_is_a_failed_call(edge: Edge, revision: str) -> None:
+    called = await edge.as_("alice", revision).call("test_fault")
+    assert (called.reply.status, called.code) == (200, "INTERNAL_ERROR")
+    assert called.error["request_id"] == called.reply.headers["x-request-id"]
+    assert not [leaked for leaked in LEAKS if leaked in called.reply.content]
 
 
 async def test_a_fault_after_the_first_event_is_the_streams_last_event(edge: Edge) -> None:
-    params = {"name": "test_fault", "_meta": {"progressToken": "p"}}
-    reply = await edge.as_().rpc("tools/call", params)
-    assert reply.is_stream
-    assert reply.events[0]["params"]["message"] == "about to fail"
-    assert (reply.error["code"], reply.word) == (-32603, "INTERNAL_ERROR")
-    assert b"secret" not in reply.content
+    called = await edge.as_().call("test_fault", params={"_meta": {"progressToken": "p"}})
+    assert called.reply.is_stream
+    assert called.reply.events[0]["params"]["message"] == "about to fail"
+    assert called.code == "INTERNAL_ERROR"
+    assert b"secret" not in called.reply.content
 
 
 async def test_a_protocol_error_of_a_source_keeps_its_number(edge: Edge) -> None:
@@ -210,8 +233,8 @@ async def test_a_faulty_message_costs_the_others_nothing(edge: Edge) -> None:
         {"jsonrpc": "2.0", "id": None, "method": "ping"},
         {"jsonrpc": "2.0", "id": 2, "method": "nothing"},
         {"jsonrpc": "2.0", "id": 3, "method": "initialize", "params": initialize},
-        call("test_fault", 4),
         {"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": []},
+        call("test_fault", 4),
         call("test_error_handling", 6),
         call("nothing_here", 7),
     ]
@@ -221,18 +244,28 @@ async def test_a_faulty_message_costs_the_others_nothing(edge: Edge) -> None:
         (answer["id"], answer["error"]["code"] if "error" in answer else answer["result"])
         for answer in reply.json
     ]
-    assert answers[:7] == [
+    assert answers[:6] == [
         (1, {}),
         (None, -32600),
         (None, -32600),
         (2, -32601),
         (3, -32600),
-        (4, -32603),
         (5, -32602),
     ]
-    assert [answer[1]["isError"] for answer in answers[7:]] == [True, True]
+    assert [(answer[0], answer[1]["isError"]) for answer in answers[6:]] == [
+        (4, True),
+        (6, True),
+        (7, True),
+    ]
     assert b"secret" not in reply.content
     assert "mcp-session-id" not in reply.headers
+
+
+async def test_an_envelope_of_2026_in_a_batch_is_a_mismatch_of_its_message(edge: Edge) -> None:
+    meta = {VERSION: MODERN, CAPABILITIES: {}}
+    body = [ping(1), {**ping(2), "params": {"_meta": meta}}]
+    reply = await send(edge, body, BATCHING)
+    assert [answer.get("error", {}).get("code") for answer in reply.json] == [None, -32020]
 
 
 async def test_a_batch_that_is_no_json_is_a_parse_error(edge: Edge) -> None:

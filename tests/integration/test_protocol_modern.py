@@ -260,3 +260,28 @@ async def test_the_list_is_the_same_every_time_and_on_every_connection(world: Wo
     first = (await world.as_("tenant_user", MODERN).rpc("tools/list")).result["tools"]
     again = (await world.as_("tenant_user", MODERN).rpc("tools/list")).result["tools"]
     assert first == again
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+OTHER_TRACE = "00-11111111111111111111111111111111-2222222222222222-00"
+
+
+@pytest.mark.parametrize(
+    ("named", "header", "sent"),
+    [
+        (TRACE, None, TRACE),
+        (TRACE, OTHER_TRACE, OTHER_TRACE),
+        ("00-nonsense", None, None),
+        (["00"], None, None),
+    ],
+)
+async def test_the_trace_of_the_envelope_reaches_the_platform(
+    world: World, named: Any, header: str | None, sent: str | None
+) -> None:
+    await world.control("DELETE", "/calls")
+    lines = {"mcp-method": "tools/call", "mcp-name": "models_list", "traceparent": header}
+    params = {"name": "models_list", "_meta": {"traceparent": named}}
+    reply = await world.as_("tenant_user", MODERN).rpc("tools/call", params, headers=lines)
+    assert reply.status == 200
+    [call] = await world.calls("/v1/models")
+    assert call["headers"].get("traceparent") == sent

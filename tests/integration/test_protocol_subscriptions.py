@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from scaimcp.server.subscriptions import Limits
+from scaimcp.versions.notices import CHANNEL
 from tests.integration.edge import Edge, Setup, start_edge
 from tests.streams import listening
 from tests.waiting import until
@@ -141,6 +142,12 @@ async def test_switching_a_module_is_told_to_the_tenant(database_url: str, redis
     async with start_world(database_url, redis_url) as world:
         user, admin = world.as_("tenant_user", MODERN), world.as_("tenant_admin", MODERN)
         globex = world.as_("other_tenant_user", MODERN)
+        # Notices are followed from a moment after the start on, which every stream is told of.
+        services = world.app.services
+        assert services is not None
+        while not dict(await services.redis.raw.pubsub_numsub(CHANNEL))[CHANNEL.encode()]:
+            await admin.names()
+        await admin.names()
         async with listening(user, TOOLS) as mine, listening(globex, TOOLS) as theirs:
             assert (await mine.event())["method"] == ACKNOWLEDGED
             assert (await theirs.event())["method"] == ACKNOWLEDGED
@@ -156,3 +163,11 @@ async def test_switching_a_module_is_told_to_the_tenant(database_url: str, redis
             assert await admin.names() == before
             world.app.drain()
             assert [event.get("method") for event in await theirs.rest()] == [None]
+
+
+async def test_a_quiet_stream_takes_no_place_from_running_requests() -> None:
+    async with start_edge(Setup(policy=(("inflight", 1),))) as edge:
+        async with listening(modern(edge), TOOLS) as stream:
+            await stream.event()
+            assert (await edge.as_("bob").rpc("tools/list")).status == 200
+        assert (await edge.as_("bob").rpc("tools/list")).status == 200

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from scaimcp.redis import RedisClient, RedisRateLimiter, RedisUnavailable, open_redis
 from scaimcp.telemetry import metrics
-from scaimcp.types import Caller, Grants, Secret
+from scaimcp.types import Allowance, Caller, Grants, Secret
 from scaimcp.versions.notices import CHANNEL, Notice, announce, follow
 from tests.integration.forwarder import Forwarder, forward
 from tests.integration.rawserver import Clock, eventually
@@ -49,8 +49,8 @@ def key() -> str:
 async def test_a_burst_passes_and_the_next_one_waits_one_interval(client: RedisClient) -> None:
     name = key()
     for _ in range(3):
-        assert await client.count([name], [10_000_000, 3]) == (0, 0)
-    which, micros = await client.count([name], [10_000_000, 3])
+        assert (await client.count([name], [10_000_000, 3]))[0] == 0
+    which, (micros,) = await client.count([name], [10_000_000, 3])
     assert which == 1
     assert 9_000_000 < micros <= 10_000_000
 
@@ -58,13 +58,13 @@ async def test_a_burst_passes_and_the_next_one_waits_one_interval(client: RedisC
 async def test_a_refusal_counts_nothing(client: RedisClient) -> None:
     name = key()
     await client.count([name], [10_000_000, 1])
-    waits = [(await client.count([name], [10_000_000, 1]))[1] for _ in range(20)]
+    waits = [(await client.count([name], [10_000_000, 1]))[1][0] for _ in range(20)]
     assert waits == sorted(waits, reverse=True)
 
 
 async def test_places_come_back_one_by_one(client: RedisClient) -> None:
     name, arguments = key(), [200_000, 2]
-    assert [await client.count([name], arguments) for _ in range(2)] == [(0, 0), (0, 0)]
+    assert [(await client.count([name], arguments))[0] for _ in range(2)] == [0, 0]
     passed: list[float] = []
 
     loop = asyncio.get_running_loop()
@@ -97,7 +97,7 @@ async def test_concurrent_requests_never_exceed_the_burst(client: RedisClient) -
 async def test_nothing_is_counted_unless_all_limits_admit(client: RedisClient) -> None:
     narrow, wide = key(), key()
     arguments = [60_000_000, 1, 1_000_000, 60]
-    assert await client.count([narrow, wide], arguments) == (0, 0)
+    assert (await client.count([narrow, wide], arguments))[0] == 0
     before = await client.raw.get(wide)
     which, _ = await client.count([narrow, wide], arguments)
     assert (which, await client.raw.get(wide)) == (1, before)
@@ -107,7 +107,7 @@ async def test_nothing_is_counted_unless_all_limits_admit(client: RedisClient) -
 
 async def test_the_script_is_loaded_again_when_the_server_lost_it(client: RedisClient) -> None:
     await client.raw.script_flush()
-    assert await client.count([key()], [1_000_000, 1]) == (0, 0)
+    assert (await client.count([key()], [1_000_000, 1]))[0] == 0
 
 
 # --- the limits -------------------------------------------------------------------------------
@@ -116,9 +116,14 @@ async def test_the_script_is_loaded_again_when_the_server_lost_it(client: RedisC
 async def takes(limiter: RedisRateLimiter, who: Caller, most: int) -> int:
     """Return how many requests pass before the first refusal."""
     for number in range(most + 1):
-        if await limiter.take(who) is not None:
+        if await refused(limiter, who):
             return number
     return most + 1
+
+
+async def refused(limiter: RedisRateLimiter, who: Caller) -> bool:
+    allowance = await limiter.take(who)
+    return allowance is not None and allowance.is_refused
 
 
 async def test_a_limit_admits_a_minutes_worth_and_names_the_wait(client: RedisClient) -> None:
@@ -126,7 +131,10 @@ async def test_a_limit_admits_a_minutes_worth_and_names_the_wait(client: RedisCl
     counter = metrics.RATE_LIMITED.labels("token")._value
     before = counter.get()
     assert await takes(limiter, who, 4) == 4
-    assert await limiter.take(who) in (14, 15)
+    last = await limiter.take(who)
+    assert last is not None
+    assert last.is_refused
+    assert last.window_seconds in (14, 15)
     assert counter.get() == before + 2
 
 
@@ -164,6 +172,20 @@ async def test_several_limits_hold_at_once_and_the_tightest_is_named(client: Red
     assert counter.get() == before + 1
 
 
+async def test_an_admitted_request_is_told_what_its_nearest_limit_leaves(
+    client: RedisClient,
+) -> None:
+    limiter = RedisRateLimiter(client, {"token": 60, "user": 4, "tenant": 0})
+    user = f"usr_{secrets.token_hex(4)}"
+    one, other = caller("tnt_y", user), caller("tnt_y", user)
+    policy = (("token", 60), ("user", 4))
+    assert await limiter.take(one) == Allowance(policy, "user", 3, 15)
+    assert await limiter.take(other) == Allowance(policy, "user", 2, 15)
+    assert await limiter.take(one) == Allowance(policy, "user", 1, 15)
+    assert await limiter.take(one) == Allowance(policy, "user", 0, 15)
+    assert await limiter.take(other) == Allowance(policy, "user", 0, 15, is_refused=True)
+
+
 async def test_keys_name_the_limit_and_hide_the_subject(client: RedisClient) -> None:
     who = caller("tnt_visible\r\n", "usr_visible*")
     await RedisRateLimiter(client, {"token": 5, "user": 5, "tenant": 5}).take(who)
@@ -193,14 +215,14 @@ async def test_counting_goes_on_when_redis_is_back(redis_url: str) -> None:
     clock, who = Clock(), caller()
     async with forward(redis_url) as line, open_redis(Secret(line.url)) as client:
         limiter = RedisRateLimiter(client, {"token": 1}, monotonic=clock)
-        assert await limiter.take(who) is None
-        assert await limiter.take(who) is not None
+        assert not await refused(limiter, who)
+        assert await refused(limiter, who)
         await line.cut()
         assert await limiter.take(who) is None
         await line.mend()
         assert await limiter.take(who) is None
         clock.now += 2
-        assert await limiter.take(who) is not None
+        assert await refused(limiter, who)
 
 
 async def test_a_spoilt_key_refuses_nobody(client: RedisClient) -> None:

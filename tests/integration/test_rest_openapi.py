@@ -119,6 +119,33 @@ async def test_answers_fit_their_description(
     jsonschema.validate(reply.json, schema)
 
 
+@pytest.mark.parametrize(
+    ("rule", "status"),
+    [
+        ({"http_status": 401, "code": "AUTH_TOKEN_INVALID"}, 401),
+        ({"http_status": 403, "code": "AUTHZ_PERMISSION_DENIED"}, 403),
+        ({"rate_limited": True, "retry_after": 1}, 429),
+        ({"body": "html"}, 502),
+        ({"http_status": 500, "code": "INTERNAL_ERROR"}, 503),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("path", ["/v1/modules/scaimcp/tools", "/v1/modules/scaimcp/explain"])
+async def test_every_way_to_refuse_a_bearer_is_described(
+    world: World, rule: dict[str, Any], status: int, path: str
+) -> None:
+    world.forget()
+    await world.fault({"path": "/v1/me", **rule})
+    try:
+        reply = await world.as_("tenant_admin").get(path)
+    finally:
+        await world.fault()
+        world.forget()
+    assert reply.status == status
+    operation = (await document(world))["paths"][path]["get"]
+    assert str(status) in operation["responses"]
+
+
 async def test_public_operations_need_no_bearer_and_the_others_do(world: World) -> None:
     for (path, _), operation in operations(await document(world)).items():
         reply = await world.as_(None).get(path)

@@ -214,6 +214,69 @@ async def test_an_outage_of_redis_is_survived(
 
 
 @pytest.mark.slow
+async def test_sigterm_ends_the_process_also_while_redis_is_away(
+    migrated_url: str, redis_url: str, store: redis.Redis
+) -> None:
+    async with forward(redis_url) as line:
+        with running_worker(environment(migrated_url, line.url)) as process:
+            await eventually(lambda: store.exists(queue.HEALTH_KEY) == 1, 20)
+            await line.cut()
+            started = time.monotonic()
+            logged = await asyncio.to_thread(ended, process)
+    assert process.returncode == 0
+    assert time.monotonic() - started < 10
+    assert "closed without redis" in logged
+    assert "Traceback" not in logged
+
+
+async def running_job(ends: asyncio.Event) -> None:
+    """A job that needs to be told twice, as one that tries to write to Redis in the end."""
+    try:
+        await ends.wait()
+    except asyncio.CancelledError:
+        await ends.wait()
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
+async def test_closing_does_not_wait_for_jobs_that_never_end(settings: Settings) -> None:
+    worker = create_worker(settings)
+    worker.burst = True
+    await worker.async_run()
+    failing = asyncio.create_task(asyncio.to_thread(int, "no number"))
+    stuck = asyncio.create_task(running_job(asyncio.Event()))
+    worker.tasks.update({"failing": failing, "stuck": stuck})
+    async with asyncio.timeout(10):
+        await worker.close()
+    with pytest.raises(asyncio.CancelledError):
+        await stuck
+    assert failing.done()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().remove_signal_handler(number)
+
+
+_NEVER = """
+import sys
+from scaimcp.settings import load
+from scaimcp.worker import create_worker, run_worker
+worker = create_worker(load())
+worker.redis_settings.conn_retries = 0
+worker.redis_settings.retry = None
+sys.exit(0 if run_worker(worker) else 1)
+"""
+
+
+def test_a_worker_whose_redis_stays_away_ends_with_one() -> None:
+    env = {**os.environ, **environment("postgresql://h/d", "redis://127.0.0.1:1/0")}
+    ran = subprocess.run(
+        [sys.executable, "-c", _NEVER],
+        env=env, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert "redis does not answer" in ran.stderr + ran.stdout
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.slow
 async def test_a_worker_that_misses_a_setting_ends_with_five() -> None:
     with running_worker({"SCAIMCP_REDIS_URL": "redis://127.0.0.1:1/0"}) as process:
         _, logged = await asyncio.to_thread(process.communicate, timeout=20)

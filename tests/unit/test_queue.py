@@ -30,6 +30,14 @@ def test_percent_encoded_credentials_and_paths_are_decoded() -> None:
     assert settings.password is None
 
 
+@pytest.mark.parametrize(
+    ("url", "number"),
+    [("redis://h", 0), ("redis://h/", 0), ("redis://h/7", 7), ("redis://h/?db=3", 3)],
+)
+def test_the_database_has_a_number(url: str, number: int) -> None:
+    assert queue.connection(Secret(url)).database == number
+
+
 def test_the_settings_print_no_password() -> None:
     assert "hunter2" not in repr(queue.connection(Secret("redis://:hunter2@h")).host)
 

@@ -84,6 +84,13 @@ REFUSED = [
     ("DATABASE_URL", "mysql://u:hunter2@h/d", "takes postgresql://, postgres://"),
     ("DATABASE_URL", "postgresql", "takes postgresql://, postgres://"),
     ("REDIS_URL", "http://u:hunter2@h/d", "takes redis://, rediss://, unix://"),
+    ("REDIS_URL", "redis://h:port/0", "takes host:port/number"),
+    ("REDIS_URL", "redis://:hun/ter2@h/0", "takes host:port/number"),
+    ("REDIS_URL", "redis://h/name", "takes host:port/number"),
+    ("REDIS_URL", "redis://[h/0", "takes host:port/number"),
+    ("REDIS_URL", "redis://h:0", "takes host:port/number"),
+    ("REDIS_URL", "unix://", "takes host:port/number"),
+    ("REDIS_URL", "redis://h?db=x", "takes a number as db"),
     ("SERVER_ENGINE", "gunicorn", "is not one of auto, hypercorn, uvicorn"),
     ("SERVER_BIND", "8080", "takes host:port or unix:/path"),
     ("SERVER_BIND", "localhost:http", "takes host:port or unix:/path"),
@@ -115,9 +122,17 @@ def refusal(env: dict[str, str]) -> str:
     return caught.value.message
 
 
+@pytest.mark.parametrize(
+    "url", ["redis://h/", "redis://h", "rediss://u:p%2Fw@h:1/15?db=2", "unix:///run/a.sock?db=1"]
+)
+def test_a_redis_url_that_both_libraries_read_is_taken(url: str) -> None:
+    assert load({"SCAIMCP_REDIS_URL": url}).redis_url == Secret(url)
+
+
 def test_the_table_holds_exactly_the_rows_of_the_first_step() -> None:
     assert {setting.field.upper() for setting in TABLE} == set(ROWS)
-    assert [setting.field for setting in TABLE] == list(Settings.__struct_fields__)
+    fields = [setting.field for setting in TABLE]
+    assert [*fields, "is_traced"] == list(Settings.__struct_fields__)
     assert {setting.field.upper() for setting in TABLE if setting.is_secret} == SECRETS
     assert all(setting.meaning for setting in TABLE)
 
@@ -188,6 +203,35 @@ def test_an_unknown_name_stops_the_start_and_names_the_nearest(name: str, hint: 
 )
 def test_what_kubernetes_injects_and_foreign_names_are_ignored(name: str) -> None:
     assert load({name: "tcp://10.0.0.1:80"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"},
+        {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_TRACES_EXPORTER": "OTLP"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "false"},
+    ],
+)
+def test_a_collector_switches_tracing_on(env: dict[str, str]) -> None:
+    assert load(env) == Settings(is_traced=True)
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {},
+        {"OTEL_SERVICE_NAME": "gateway"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": " "},
+        {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://c"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "True"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_TRACES_EXPORTER": "none"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_TRACES_EXPORTER": "zipkin"},
+    ],
+)
+def test_without_a_collector_or_when_disabled_tracing_is_off(env: dict[str, str]) -> None:
+    assert load(env) == Settings()
 
 
 def test_no_setting_has_a_name_that_would_be_ignored() -> None:

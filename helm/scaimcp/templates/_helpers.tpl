@@ -193,7 +193,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* One HTTP probe. Kubelet would send the pod's address as Host, which the server does not know. */}}
+{{/* One HTTP probe. Its Host is the same in every cluster; Kubelet would send the pod's address. */}}
 {{- define "scaimcp.probe" -}}
 httpGet:
   path: {{ .path }}

@@ -71,6 +71,12 @@ def test_a_client_credentials_token_names_the_client() -> None:
     assert caller.subject_type == "client"
 
 
+def test_a_slug_that_nobody_needs_may_be_null() -> None:
+    roles = [{"id": "crl_1", "slug": None}]
+    caller = read(profile(tenant={**TENANT, "slug": None}, custom_roles=roles))
+    assert (caller.tenant_id, caller.tenant_slug) == ("tnt_1", "")
+
+
 def test_the_flat_profile_is_understood() -> None:
     caller = read(
         {"id": "usr_9", "email": "x", "tenant_id": "tnt_9", "partner_id": "prt_9", "name": "N"}

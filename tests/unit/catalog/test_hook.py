@@ -24,7 +24,7 @@ class Point:
 
     def load(self) -> Any:
         self.loads += 1
-        if isinstance(self.value, Exception):
+        if isinstance(self.value, BaseException):
             raise self.value
         return self.value
 
@@ -86,6 +86,7 @@ class Silent:
         (module(tool(), module_id="other"), "ValueError"),
         (module("no tool", module_id="broken"), "AttributeError"),
         (None, "AttributeError"),
+        (SystemExit(3), "SystemExit"),
     ],
 )
 def test_a_module_that_fails_to_load_stops_nothing(value: Any, error: str) -> None:

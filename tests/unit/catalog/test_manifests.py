@@ -173,6 +173,16 @@ async def test_a_refusal_concerns_one_caller_and_is_not_kept(status: int) -> Non
     assert setup.count == 2
 
 
+@pytest.mark.parametrize(("status", "forgotten"), [(401, 1), (403, 0)])
+async def test_a_bearer_that_is_no_longer_accepted_is_told(status: int, forgotten: int) -> None:
+    code = {401: "AUTH_TOKEN_INVALID", 403: "AUTHZ_PERMISSION_DENIED"}[status]
+    setup = Setup(refusal(status, code))
+    keys: list[bytes] = []
+    found = await setup.manifests.contributions(context(), state(row()), keys.append)
+    assert found == (Contribution(),)
+    assert keys == [context().caller.key] * forgotten
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -128,6 +128,13 @@ async def test_a_service_token_of_another_tenant_does_not_count() -> None:
     assert setup.bearers() == [TOKEN]
 
 
+async def test_a_service_token_that_is_no_longer_accepted_is_confirmed_anew() -> None:
+    setup = Setup(DENIED, service=True, assume="scaimatrix")
+    setup.answer(DENIED, refusal(401, "AUTH_TOKEN_INVALID"))
+    await setup.seen(who=viewer())
+    assert setup.verifier.remembered(SERVICE_TOKEN) is None
+
+
 @pytest.mark.parametrize("answer", [DENIED, DOWN, refusal(401, "AUTH_TOKEN_INVALID")])
 async def test_a_service_token_of_no_use_is_tried_once_a_second(answer: Scripted) -> None:
     setup = Setup(DENIED, service=True, assume="scaimatrix")

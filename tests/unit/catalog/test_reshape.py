@@ -455,6 +455,15 @@ def test_sound_may_stay_in_the_json() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(200, b"<html>secret</html>", "text/html"), data({"url": "x"})],
+    ids=["page", "json"],
+)
+def test_what_is_no_sound_is_a_bad_answer(reply: Reply) -> None:
+    assert code("inference_synthesize", reply, model="m") == "PLATFORM_BAD_RESPONSE"
+
+
 @pytest.mark.parametrize("form", ["content", "base64"])
 def test_the_binary_cap_counts_sound_in_either_form(form: str) -> None:
     reply = Reply(200, SOUND, "audio/mpeg")
@@ -504,6 +513,11 @@ def test_an_export_is_text_with_its_size() -> None:
         ("size_bytes", 9),
     ]
     assert value("audit_export", Reply(200, b"\xff"), format="csv")["content"] == "\ufffd"
+
+
+def test_a_page_of_a_proxy_is_no_export() -> None:
+    reply = Reply(200, b"<html>secret</html>", "text/html")
+    assert code("accounting_export", reply, format="csv") == "PLATFORM_BAD_RESPONSE"
 
 
 def test_an_export_over_its_cap_ends_with_a_line() -> None:

@@ -196,6 +196,9 @@ async def test_the_hook_for_changed_modules_is_told_whose_they_are() -> None:
     setup.on("POST /v1/modules/scaibot/enable", refusal(403, "AUTHZ_PERMISSION_DENIED"))
     await setup.failure("modules_enable", module_id="scaibot")
     assert len(setup.changes) == 4
+    setup.on("POST /v1/modules/scaibot/enable", DOWN)
+    await setup.failure("modules_enable", module_id="scaibot")
+    assert len(setup.changes) == 5, "an unanswered switch may have happened"
 
 
 @pytest.mark.parametrize(
@@ -267,6 +270,23 @@ async def test_a_refusal_names_the_permission_and_drops_the_identity() -> None:
     error = await setup.failure("models_get", who=who, model="m")
     assert error.message == "The platform refused models_get: models:list."
     assert setup.verifier.remembered(TOKEN) is None
+
+
+async def test_a_401_to_a_manifest_drops_the_identity_too() -> None:
+    setup = Setup([CRM])
+    setup.on(CRM_ROUTE, refusal(401, "SESSION_EXPIRED"))
+    await setup.value("me_get")
+    assert setup.verifier.remembered(TOKEN) is not None
+    await setup.snapshot()
+    assert setup.verifier.remembered(TOKEN) is None
+
+
+async def test_a_refusal_keeps_the_platforms_request_id() -> None:
+    setup = Setup()
+    error = {"code": "AUTHZ_PERMISSION_DENIED", "message": "No."}
+    body = {"status": "error", "error": error, "meta": {"request_id": "req_theirs"}}
+    setup.on(GET_MODEL, Reply(403, body))
+    assert (await setup.failure("models_get", model="m")).request_id == "req_theirs"
 
 
 async def test_a_refusal_of_an_open_tool_names_no_permission() -> None:

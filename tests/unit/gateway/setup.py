@@ -73,7 +73,7 @@ class Setup(catalog.Setup):
             self.gateway,
             own_tools(GATEWAY, own_chars),
             read_own,
-            lambda item: {"name": item.name, "title": item.title},
+            lambda item, dialect: {"name": item.name, "title": item.title, "dialect": dialect},
             own_chars,
         )
         self.gateway.add(self.discovery)

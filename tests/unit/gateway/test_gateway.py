@@ -8,7 +8,16 @@ import pytest
 
 from scaimcp.gateway.view import View
 from scaimcp.scaigrid.envelope import AuthenticationLost
-from scaimcp.types import Caller, Grants, ModuleView
+from scaimcp.telemetry import metrics
+from scaimcp.types import (
+    Allowance,
+    Caller,
+    Grants,
+    ModuleView,
+    RequestContext,
+    Tool,
+    ToolResult,
+)
 from tests.catalogue import TEN_MODULES, visible
 from tests.fakes.callers import (
     UNRESOLVED_CLOSED,
@@ -28,6 +37,7 @@ CRM = {"module_id": "acme-crm", "status": "active", "version": "1",
        "mcp_tools_path": "/v1/modules/acme-crm/mcp/tools"}  # fmt: skip
 CRM_ROUTE = "GET /v1/modules/acme-crm/mcp/tools"
 MODELS = "GET /v1/models"
+POLICY = (("token", 60),)
 
 
 class Counting:
@@ -38,9 +48,24 @@ class Counting:
     def __init__(self, most: int) -> None:
         self.left = most
 
-    async def take(self, caller: Caller) -> int | None:
+    async def take(self, caller: Caller) -> Allowance | None:
         self.left -= 1
-        return None if self.left >= 0 else 17
+        if self.left < 0:
+            return Allowance(POLICY, "token", 0, 17, is_refused=True)
+        return Allowance(POLICY, "token", self.left, 1)
+
+
+class Told:
+    """Keeps what an answer is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Allowance] = []
+
+    def limited(self, allowance: Allowance) -> None:
+        self.told.append(allowance)
+
+    def failed(self, code: str) -> None:
+        raise AssertionError(code)
 
 
 # Lists
@@ -257,7 +282,26 @@ async def test_the_gateways_own_quota_comes_before_the_arguments() -> None:
     error = await setup.refused("models_get")
     assert (error.code, error.retry_after) == ("RATE_LIMITED", 17)
     assert (await setup.refused("nonsense")).code == "TOOL_NOT_FOUND"
-    assert await setup.gateway.admit(caller()) == 17
+    assert await setup.gateway.admit(context()) == 17
+
+
+async def test_the_answer_is_told_what_the_limits_leave() -> None:
+    answer = Told()
+    who = context(answer=answer)
+    setup = Setup(limiter=Counting(1))
+    assert await setup.gateway.admit(who) is None
+    error = await setup.refused("tools_search", who=who, query="x")
+    assert error.code == "RATE_LIMITED"
+    told = [(each.remaining, each.window_seconds, each.is_refused) for each in answer.told]
+    assert told == [(0, 1, False), (0, 17, True)]
+
+
+async def test_without_a_limit_no_answer_is_told_anything() -> None:
+    answer = Told()
+    setup = Setup()
+    assert await setup.gateway.admit(context(answer=answer)) is None
+    await setup.run("tools_search", who=context(answer=answer), query="models")
+    assert answer.told == []
 
 
 async def test_too_many_calls_at_once_are_refused_before_the_quota() -> None:
@@ -266,6 +310,26 @@ async def test_too_many_calls_at_once_are_refused_before_the_quota() -> None:
     with setup.inflight.call(caller()):
         assert (await setup.refused("models_list")).code == "GATEWAY_BUSY"
     assert limiter.left == 5
+
+
+async def test_a_fault_of_a_source_is_a_failed_call_that_explains_nothing() -> None:
+    class Faulty(ListSource):
+        async def call(self, tool: Tool, arguments: bytes, context: RequestContext) -> ToolResult:
+            raise LookupError("secret of the house")
+
+    setup = Setup()
+    setup.gateway.add(Faulty(tool("faulty_do")))
+    metrics.flush()
+    failed = metrics.TOOL_CALLS.labels("remote", "failed")._value
+    before = failed.get()
+    error = await setup.refused("faulty_do")
+    assert (error.code, error.message) == (
+        "INTERNAL_ERROR",
+        "The gateway failed; the cause is in its log.",
+    )
+    metrics.flush()
+    assert failed.get() == before + 1
+    assert not setup.inflight._running
 
 
 async def test_a_refused_bearer_is_no_failure_of_a_tool() -> None:

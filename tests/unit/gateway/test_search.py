@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,6 +72,19 @@ def test_the_start_of_a_word_counts_half() -> None:
     items, _ = rank("models", index(tools), 10)
     assert [(item["name"], item["score"]) for item in items] == [("models", 108.0), ("model", 4.0)]
     assert rank("mo", index(tools), 10) == ([], 0)
+
+
+def test_words_alike_at_their_start_are_found_both_ways() -> None:
+    tools = [made("mod"), made("model"), made("modest"), made("mo"), made("remodel")]
+    for query, found in (("mod", ["mod", "model", "modest"]), ("models", ["mod", "model"])):
+        assert [item["name"] for item in rank(query, index(tools), 10)[0]] == found
+
+
+def test_a_query_of_many_words_is_answered_in_a_moment() -> None:
+    many = " ".join(f"q{number:02}" for number in range(250))
+    started = time.process_time()
+    assert rank(many, ENTRIES, 10) == ([], 0)
+    assert time.process_time() - started < 0.12
 
 
 def test_equal_scores_keep_the_order_of_the_catalogue() -> None:

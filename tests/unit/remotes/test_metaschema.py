@@ -16,7 +16,7 @@ DIALECTS: dict[str, Any] = {
     "https://json-schema.org/draft/2020-12/schema": jsonschema.Draft202012Validator,
     "http://json-schema.org/draft-07/schema#": jsonschema.Draft7Validator,
 }
-KEYWORDS = """
+_KEYWORDS = """
 $id $ref $anchor $dynamicRef $dynamicAnchor $vocabulary $comment $defs prefixItems
 items contains additionalProperties properties patternProperties dependentSchemas
 propertyNames if then else allOf anyOf oneOf not title default unevaluatedItems
@@ -25,7 +25,8 @@ exclusiveMinimum maxLength minLength pattern maxItems minItems uniqueItems maxCo
 minContains maxProperties minProperties required dependentRequired description deprecated
 readOnly writeOnly examples format contentEncoding contentMediaType contentSchema
 definitions dependencies $recursiveRef $recursiveAnchor additionalItems x-unknown
-""".split()
+"""
+KEYWORDS = _KEYWORDS.split()
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 1.5, 3.0, -0.5, 1e400, "", "a", "#", "a#", "a#b", "1a", "string",
     [], [1], ["a"], ["a", "a"], ["string", "null"], ["string", "string"], ["text"], [True],

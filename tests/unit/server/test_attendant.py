@@ -145,6 +145,45 @@ async def test_a_heartbeat_that_fails_does_not_fail_the_call() -> None:
     assert await Attendant(channel.receive, beat, QUICK).run(call.run()) == "done"
 
 
+async def test_a_heartbeat_on_its_way_is_written_to_its_end() -> None:
+    """Servers may have sent a part of what a cancelled send was given."""
+    channel, call, gate = Channel(), Call(), asyncio.Event()
+    written: list[str] = []
+
+    async def beat() -> None:
+        written.append("begun")
+        await gate.wait()
+        written.append("ended")
+
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(Attendant(channel.receive, beat, QUICK).run(call.run()))
+        await until(lambda: written == ["begun"])
+        call.release.set()
+        await asyncio.sleep(0.01)
+        assert not running.done()
+        gate.set()
+    assert running.result() == "done"
+    assert written == ["begun", "ended"]
+
+
+async def test_a_shutdown_does_not_wait_for_a_heartbeat() -> None:
+    channel, call, written = Channel(), Call(), False
+
+    async def beat() -> None:
+        nonlocal written
+        written = True
+        await asyncio.Event().wait()
+
+    task = asyncio.get_running_loop().create_task(
+        Attendant(channel.receive, beat, QUICK).run(call.run())
+    )
+    await until(lambda: written)
+    task.cancel()
+    async with asyncio.timeout(5):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
 async def test_nothing_is_left_running() -> None:
     before = asyncio.all_tasks()
     channel, call = Channel(), Call()

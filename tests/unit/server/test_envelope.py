@@ -5,6 +5,8 @@ import time
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scaimcp.errors import ProtocolError, RequestRefused, ToolError
 from scaimcp.server.envelope import (
@@ -125,6 +127,18 @@ def test_many_shallow_brackets_are_not_deep() -> None:
     assert not depth_exceeds(b"[" + b",".join([b'{"a":[{}]}'] * 1_000) + b"]", 64)
 
 
+@given(st.lists(st.booleans(), max_size=200), st.integers(0, 30))
+def test_depth_is_what_counting_every_bracket_gives(opens: list[bool], most: int) -> None:
+    text, depth, deepest = b"", 0, 0
+    for is_opening in (*opens, *[False] * 201):
+        if is_opening:
+            depth, text = depth + 1, text + b"["
+        elif depth:
+            depth, text = depth - 1, text + b"]"
+        deepest = max(deepest, depth)
+    assert depth_exceeds(text, most) is (deepest > most)
+
+
 def test_brackets_in_strings_do_not_count() -> None:
     text = json.dumps(["[" * 200, '"' + "{" * 200, "\\" + "[" * 200]).encode()
     assert not depth_exceeds(text, 64)
@@ -156,9 +170,10 @@ def test_objects_that_never_close_are_left_to_the_decoder() -> None:
         b'["' + b"\\n" * 4_000_000 + b'"' + b",[]" * 100 + b"]",
         b"[" + b"[]," * 2_000_000 + b"[]]",
         b"[" * 8_000_000,
-        (b"[" * 64 + b"]" * 64) * 60_000,
+        (b"[" * 64 + b"]" * 64) * 120_000,
+        (b"[" * 6 + b"]" * 6) * 1_300_000,
     ],
-    ids=["long text", "escapes", "flat", "open", "at the limit"],
+    ids=["long text", "escapes", "flat", "open", "at the limit", "many hills"],
 )
 def test_large_bodies_are_measured_in_a_moment(body: bytes) -> None:
     started = time.process_time()

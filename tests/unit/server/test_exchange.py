@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from scaimcp.errors import RequestRefused, ToolError
-from scaimcp.server.exchange import Exchange
+import pytest
+
+from scaimcp.errors import GatewayError, ProtocolError, RequestRefused, ToolError
+from scaimcp.server.exchange import Exchange, word
+from scaimcp.types import Allowance
 from tests.unit.server.channel import Channel, Message
 
 
@@ -145,3 +148,39 @@ async def test_small_pieces_and_streams_are_joined() -> None:
     await exchange.keepalive()
     await exchange.send(200, (b"[", b"1" * 70_000, b"]"))
     assert channel.body.endswith(b"data: [" + b"1" * 70_000 + b"]\n\n")
+
+
+async def test_what_the_limits_leave_is_told_once_beside_other_headers() -> None:
+    channel, exchange = opened()
+    exchange.extra = ((b"vary", b"Origin"),)
+    exchange.limited(Allowance((("token", 60),), "token", 5, 1))
+    exchange.limited(Allowance((("token", 60),), "token", 4, 1))
+    await exchange.json(200, b"{}")
+    names = [name for name, _ in channel.sent[0]["headers"]]
+    assert names.count(b"ratelimit") == names.count(b"ratelimit-policy") == 1
+    assert channel.headers[b"ratelimit"] == b'"token";r=4;t=1'
+    assert channel.headers[b"vary"] == b"Origin"
+
+
+async def test_a_refusal_keeps_what_the_limits_leave() -> None:
+    channel, exchange = opened()
+    exchange.limited(Allowance((("user", 6),), "user", 0, 10, is_refused=True))
+    refusal = RequestRefused("RATE_LIMITED", "Wait.", http_status=429, retry_after=10)
+    await exchange.refuse(refusal)
+    assert channel.status == 429
+    assert channel.headers[b"ratelimit"] == b'"user";r=0;t=10'
+    assert channel.headers[b"retry-after"] == b"10"
+    assert exchange.error == "RATE_LIMITED"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ToolError("TOOL_NOT_FOUND", "x"), "TOOL_NOT_FOUND"),
+        (ProtocolError(-32602, "x"), "-32602"),
+        (ProtocolError(-32602, "x", code="TOOL_NOT_FOUND"), "TOOL_NOT_FOUND"),
+        (GatewayError("", "x"), ""),
+    ],
+)
+def test_a_failure_has_a_stable_code(error: GatewayError, expected: str) -> None:
+    assert word(error) == expected

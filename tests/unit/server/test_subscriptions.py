@@ -14,6 +14,7 @@ from scaimcp.server.exchange import Exchange
 from scaimcp.server.rendering import Renderer
 from scaimcp.server.revisions import V2026_07_28
 from scaimcp.server.subscriptions import ANNOUNCED, Limits, Subscriptions
+from tests.fakes.callers import caller
 from tests.unit.server.channel import Channel
 from tests.waiting import until
 
@@ -40,7 +41,7 @@ async def listening(
         streams.listen(
             exchange,
             message_id,
-            tenant,
+            caller(tenant_id=tenant),
             WANTS_TOOLS if wanted is None else wanted,
             V2026_07_28,
         )
@@ -145,14 +146,29 @@ async def test_a_quiet_stream_is_kept_alive() -> None:
         assert len(channel.events) == 1
 
 
-async def test_one_stream_too_many_is_refused_until_another_ends() -> None:
-    streams = subscriptions(streams=1)
+@pytest.mark.parametrize("limit", ["streams", "streams_per_user"])
+async def test_one_stream_too_many_is_refused_until_another_ends(limit: str) -> None:
+    streams = subscriptions(**{limit: 1})
     async with listening(streams):
         exchange = Exchange(Channel().send, "req_2")
         with pytest.raises(RequestRefused) as caught:
-            await streams.listen(exchange, b"1", "tnt_1", WANTS_TOOLS, V2026_07_28)
+            await streams.listen(exchange, b"1", caller(), WANTS_TOOLS, V2026_07_28)
         assert (caught.value.code, caught.value.http_status) == ("GATEWAY_BUSY", 503)
         assert caught.value.retry_after is not None
         assert exchange.status == 0
     async with listening(streams) as channel:
         assert len(channel.events) == 1
+
+
+async def test_a_user_with_many_streams_leaves_room_for_others() -> None:
+    streams = subscriptions(streams_per_user=1)
+    async with listening(streams):
+        channel = Channel()
+        other = caller(user_id="usr_2")
+        task = asyncio.get_running_loop().create_task(
+            streams.listen(Exchange(channel.send, "req_2"), b"1", other, WANTS_TOOLS, V2026_07_28)
+        )
+        await until(lambda: task.done() or len(channel.sent) > 1)
+        assert len(channel.events) == 1
+        task.cancel()
+        await asyncio.wait([task])
