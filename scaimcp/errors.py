@@ -6,6 +6,7 @@
     ├── RequestRefused          refused before dispatch (401, 403, 413, 429, 503 …)
     ├── ToolError               a tool call failed: a result with ``isError`` (core-tools 7)
     ├── PlatformFailure         the platform did not give a usable answer
+    ├── InputNeeded             no refusal: the call waits for an answer of the client's user
     ├── ProtocolError           a JSON-RPC error with an MCP number
     ├── EndpointInvalid         a remote server's URL is malformed
     ├── EndpointForbidden       a remote server's host, port or address is off limits
@@ -30,9 +31,12 @@ class GatewayError(Exception):
         http_status: status of the HTTP answer where the refusal is one.
         retry_after: whole seconds after which a repeat may help; None where it does not.
         details: up to 20 objects ``{"field", "message"}``.
+
+    ``message_chars`` is how much of the message a caller gets.
     """
 
     http_status = 500
+    message_chars = 500
     retryable = False
     request_id = ""
 
@@ -64,9 +68,35 @@ class RequestRefused(GatewayError):
 
 
 class ToolError(GatewayError):
-    """A tool call failed; the caller gets a result with ``isError``. Spec: core-tools 7."""
+    """A tool call failed; the caller gets a result with ``isError``. Spec: core-tools 7.
+
+    Args:
+        members: what the ``error`` object holds besides the members of every error.
+    """
 
     http_status = 200
+
+    def __init__(
+        self, code: str, message: str, *, members: dict[str, Any] | None = None, **more: Any
+    ) -> None:
+        super().__init__(code, message, **more)
+        self.members = members or {}
+
+
+class InputNeeded(GatewayError):
+    """A call goes on when its client repeats it with answers: a result ``input_required``.
+
+    Args:
+        requests: the object ``inputRequests``, encoded; b"" where only time is needed.
+        state: the sealed ``requestState`` that the repetition brings back.
+    """
+
+    http_status = 200
+
+    def __init__(self, requests: bytes, state: str) -> None:
+        super().__init__("INPUT_REQUIRED", "The call waits for its user.")
+        self.requests = requests
+        self.state = state
 
 
 class PlatformFailure(ToolError):

@@ -54,3 +54,8 @@ os.register_at_fork(after_in_child=_IDS.renew)
 def new_id(prefix: str) -> str:
     """Return a new id such as ``req_01jz8xq5k2m3n4p5q6r7s8t9va``; sorts by time of making."""
     return prefix + _IDS.next()
+
+
+def random_id(prefix: str) -> str:
+    """Return an id that nobody can guess: 128 random bits, and nothing of the time of making."""
+    return prefix + _written(int.from_bytes(os.urandom(16), "big"), 13)

@@ -35,14 +35,19 @@ class Sealer:
         encoded = self._primary.encode()
         self._head = bytes((_FORMAT, len(encoded))) + encoded
 
-    def seal(self, plain: bytes) -> str:
-        """Return `plain` sealed, as URL-safe text without padding."""
+    def seal(self, plain: bytes, bound: bytes = b"") -> str:
+        """Return `plain` sealed, as URL-safe text without padding.
+
+        Args:
+            plain: what to seal.
+            bound: what must be given again to open it, such as whom it belongs to.
+        """
         nonce = os.urandom(_NONCE)
-        sealed = self._ciphers[self._primary].encrypt(nonce, plain, self._label)
+        sealed = self._ciphers[self._primary].encrypt(nonce, plain, self._label + bound)
         return _encode(self._head + nonce + sealed)
 
-    def open(self, text: str) -> bytes | None:
-        """Return what was sealed, or None for anything this ring did not seal."""
+    def open(self, text: str, bound: bytes = b"") -> bytes | None:
+        """Return what was sealed, or None for anything this ring did not seal with `bound`."""
         try:
             raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
             # One value has one spelling: base64 itself would let some characters vary.
@@ -52,7 +57,8 @@ class Sealer:
             cipher = self._ciphers.get(raw[2:end].decode("ascii"))
             if cipher is None:
                 return None
-            return cipher.decrypt(raw[end : end + _NONCE], raw[end + _NONCE :], self._label)
+            aad = self._label + bound
+            return cipher.decrypt(raw[end : end + _NONCE], raw[end + _NONCE :], aad)
         except (binascii.Error, InvalidTag, IndexError, ValueError):
             return None
 

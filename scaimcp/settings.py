@@ -96,6 +96,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits_rate_token: int = 0
     limits_rate_user: int = 0
     limits_rate_tenant: int = 0
+    remote_max_servers_per_tenant: int = 100
+    remote_max_servers_per_user: int = 20
+    remote_discovery_interval_seconds: int = 900
+    remote_health_interval_seconds: int = 60
+    remote_approval_required: str = "none"
+    remote_approval_url_template: str = "{public_url}/approvals/{id}"
+    remote_consent_allow_api_keys: bool = False
+    remote_default_tool_changes: str = "auto"
+    remote_name_style: str = "auto"
+    remote_allowed_private: tuple[str, ...] = ()
+    remote_denied_cidrs: tuple[str, ...] = ()
+    remote_allowed_plaintext_hosts: tuple[str, ...] = ()
+    remote_allowed_ports: tuple[str, ...] = ("443", "1024-65535")
+    remote_ca_bundle: str | None = None
+    remote_call_timeout_seconds: int = 120
+    remote_max_result_bytes: int = 8 * 1024 * 1024
+    remote_concurrency_per_server: int = 128
+    remote_concurrency_per_caller: int = 32
     is_traced: bool = False
 
     @property
@@ -176,6 +194,20 @@ def _number(low: int, high: int) -> Callable[[str], int]:
         return int(value)
 
     return parse
+
+
+def _interval(value: str) -> int:
+    seconds = _number(60, 3600)(value)
+    if seconds % 60 or 3600 % seconds:
+        raise ValueError("is not a multiple of 60 that divides 3600")
+    return seconds
+
+
+def _url_template(value: str) -> str:
+    if value.count("{id}") != 1 or re.search(r"[{}]", re.sub(r"\{(?:id|public_url)\}", "", value)):
+        raise ValueError("takes a URL with {id} once, and {public_url}")
+    _exact_url(value.replace("{id}", "id").replace("{public_url}", "https://public"))
+    return value
 
 
 def _networks(value: str) -> tuple[str, ...]:
@@ -332,6 +364,24 @@ TABLE: tuple[Setting, ...] = (
     Setting("limits_rate_token", _number(0, 1_000_000), "requests a minute of one bearer; 0 = off"),
     Setting("limits_rate_user", _number(0, 1_000_000), "requests a minute of one user; 0 = off"),
     Setting("limits_rate_tenant", _number(0, 10_000_000), "requests a minute of one tenant; 0 = off"),
+    Setting("remote_max_servers_per_tenant", _number(1, 100_000), "remote servers of one tenant"),
+    Setting("remote_max_servers_per_user", _number(1, 100_000), "personal remote servers of one user"),
+    Setting("remote_discovery_interval_seconds", _interval, "seconds between discoveries of a remote server; a multiple of 60 that divides 3600"),
+    Setting("remote_health_interval_seconds", _interval, "seconds between health checks; a multiple of 60 that divides 3600"),
+    Setting("remote_approval_required", _one_of("none", "shared", "all"), "which registrations wait for a tenant manager"),
+    Setting("remote_approval_url_template", _url_template, "page on which a user answers for a call; {id} is the approval's"),
+    Setting("remote_consent_allow_api_keys", _flag, "let an API key answer for a call, which the program that holds it could do itself"),
+    Setting("remote_default_tool_changes", _one_of("auto", "review"), "what happens by default when a remote server changes a definition"),
+    Setting("remote_name_style", _one_of("auto", "safe", "dotted"), "names of remote tools; auto: safe for clients known to refuse dots"),
+    Setting("remote_allowed_private", _words, "remote addresses open although not public: CIDR[:port], host[:port] or *.host[:port], port 443 where none is named"),
+    Setting("remote_denied_cidrs", _networks, "networks that no remote server may be in, whatever else is allowed"),
+    Setting("remote_allowed_plaintext_hosts", _words, "hosts of remote servers that http may be used to"),
+    Setting("remote_allowed_ports", _words, "ports of remote servers, single ones and ranges"),
+    Setting("remote_ca_bundle", _text, "certificates trusted for remote servers beside the system's, PEM"),
+    Setting("remote_call_timeout_seconds", _number(1, 600), "deadline of one call of a remote tool"),
+    Setting("remote_max_result_bytes", _number(1024, 1 << 30), "bytes of one result of a remote server"),
+    Setting("remote_concurrency_per_server", _number(1, 100_000), "calls at a time to one remote server from one process"),
+    Setting("remote_concurrency_per_caller", _number(1, 100_000), "calls at a time of one caller to one remote server"),
 )  # fmt: skip
 _BY_NAME = {setting.name: setting for setting in TABLE}
 

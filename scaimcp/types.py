@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, Protocol
+from typing import Any, Literal, NoReturn, Protocol
 
 import msgspec
+
+from scaimcp.errors import GatewayError
 
 
 class Secret:
@@ -94,6 +96,8 @@ class ToolResult(msgspec.Struct, frozen=True):
         structured: encoded JSON of ``structuredContent`` where it differs from ``text``.
         is_error: the result is a failure; it then has no ``structuredContent``.
         meta: encoded JSON members for ``_meta`` without braces, or b"".
+        fields: members of a remote server's own result as they came, without ``_meta`` and
+            ``resultType``; with them only ``meta`` counts of all the rest.
     """
 
     text: bytes | None
@@ -101,6 +105,7 @@ class ToolResult(msgspec.Struct, frozen=True):
     structured: bytes | None = None
     is_error: bool = False
     meta: bytes = b""
+    fields: dict[str, msgspec.Raw] | None = None
 
 
 JsonObject = dict[str, Any]
@@ -136,6 +141,22 @@ class Answer(Protocol):
         ...
 
 
+class Dialogue(msgspec.Struct, frozen=True):
+    """What a client's user can be asked within a call, and what came back with its repetition.
+
+    Only clients of 2026-07-28 and REST's ``invoke`` have one.
+
+    Args:
+        modes: elicitation modes that the client declares: ``form``, ``url``.
+        state: the ``requestState`` that came with the call, None for a first one.
+        responses: ``inputResponses`` by the name of the request, each one encoded.
+    """
+
+    modes: frozenset[str] = frozenset()
+    state: str | None = None
+    responses: dict[str, msgspec.Raw] = {}
+
+
 class RequestContext(msgspec.Struct, frozen=True):
     """Who asks, under which id, and how the answer's stream can be told of progress.
 
@@ -149,6 +170,9 @@ class RequestContext(msgspec.Struct, frozen=True):
             sent no progress token.
         view: the endpoint URL's options (`scaimcp.gateway.view.View`), None for the defaults.
         answer: the answer that this request gets, None where nobody reads its headers.
+        dialogue: how the user can be asked and what was answered; None where nothing can be
+            asked and nothing came.
+        hops: gateways that the request has already passed.
     """
 
     request_id: str
@@ -159,6 +183,8 @@ class RequestContext(msgspec.Struct, frozen=True):
     progress: Callable[[float, float | None, str | None], Awaitable[None]] | None = None
     view: Any = None
     answer: Answer | None = None
+    dialogue: Dialogue | None = None
+    hops: int = 0
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -167,7 +193,9 @@ class Tool(msgspec.Struct, frozen=True):
     ``annotations`` holds the four hints in wire spelling, ``meta`` the members of ``_meta``.
     ``output_schema`` is None for tools that publish none. ``permission``, ``roles`` and
     ``module_id`` are what admission looks at. ``domain`` names the toolset: a core domain, a
-    module id, or ``remote``. ``record`` is the source's own record of the tool.
+    module id, or ``remote``. ``record`` is the source's own record of the tool. ``alias`` is its
+    safe name, "" where ``name`` is safe. ``definition`` is a foreign tool's whole definition,
+    listed as it is but for its name; None for tools of our own.
     """
 
     name: str
@@ -182,6 +210,8 @@ class Tool(msgspec.Struct, frozen=True):
     module_id: str | None = None
     domain: str = ""
     record: Any = None
+    alias: str = ""
+    definition: dict[str, Any] | None = None
 
 
 class ModuleView(msgspec.Struct, frozen=True):
@@ -200,7 +230,9 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     ``tools`` are in published order and not yet filtered by permission; ``by_name`` finds them
     and every other name they are called by. ``dropped`` names tools that a rule kept out, with
-    the reason.
+    the reason. ``withheld`` gives the refusal of a name that is kept back for now, None for names
+    that are not there. ``note`` holds encoded members for the ``_meta`` of lists; ``is_failing``
+    asks clients to list again sooner.
     """
 
     key: Any
@@ -208,3 +240,35 @@ class Snapshot(msgspec.Struct, frozen=True):
     by_name: dict[str, Tool]
     modules: ModuleView
     dropped: dict[str, str] = {}
+    withheld: Callable[[str], GatewayError | None] | None = None
+    note: bytes = b""
+    is_failing: bool = False
+
+
+ContentKind = Literal["resources", "resourceTemplates", "prompts"]
+"""Lists beside that of the tools, by the name of their member."""
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A resource, template or prompt of a source.
+
+    ``name`` is what it is asked for by: a name, or a URI or URI template in ``key``'s member of
+    the definition. ``alias`` is the safe name of a prompt, "" where there is none.
+    """
+
+    key: str
+    name: str
+    definition: dict[str, Any]
+    alias: str = ""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What one source lists of one kind for one caller; equal ``identity`` = equal items.
+
+    ``note`` and ``is_failing`` as in a `Snapshot`.
+    """
+
+    identity: Any
+    items: tuple[Listed, ...] = ()
+    note: bytes = b""
+    is_failing: bool = False

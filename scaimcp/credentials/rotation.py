@@ -21,8 +21,8 @@ from scaimcp.postgres import Database
 from scaimcp.telemetry.logs import get_logger
 
 BATCH = 200
-# A pass that wrote nothing although rows remain waits for whoever holds them.
-_PASSES_WITHOUT_PROGRESS = 20
+# Rows that somebody else holds are passed over; two seconds are longer than any of us holds one.
+_PASSES = 20
 _PAUSE_SECONDS = 0.1
 _log = get_logger("scaimcp.credentials")
 
@@ -77,14 +77,11 @@ async def rotate(database: Database, keys: KeyWrapper, journal: Journal, pace: P
         DatabaseUnavailable: the database failed; what was committed stays.
     """
     run = _Rotation(database, keys, journal, pace, await keys.primary_key_id())
-    idle = 0
-    while True:
-        written = await run.go_over()
-        remaining = await _remaining(database, run.tally.primary)
-        run.tally.remaining = remaining
+    for _ in range(_PASSES):
+        await run.go_over()
+        run.tally.remaining = await _remaining(database, run.tally.primary)
         stuck = run.tally.missing.total() + run.tally.corrupt.total()
-        idle = 0 if written else idle + 1
-        if pace.is_dry or remaining.total() <= stuck or idle > _PASSES_WITHOUT_PROGRESS:
+        if pace.is_dry or run.tally.remaining.total() <= stuck:
             break
         await asyncio.sleep(_PAUSE_SECONDS)
     tally = run.tally
@@ -145,11 +142,11 @@ class _Rotation:
         self._started = time.monotonic()
         self.tally = Tally(primary)
 
-    async def go_over(self) -> int:
-        """Handle each row once that nobody else holds; return how many were written."""
+    async def go_over(self) -> None:
+        """Handle each row once that nobody else holds."""
         self.tally.missing.clear()
         self.tally.corrupt.clear()
-        written, after = 0, store.START
+        after = store.START
         while True:
             await self._wait()
             async with self._database.transaction() as connection:
@@ -158,10 +155,9 @@ class _Rotation:
                 done = await self._write(connection, fresh)
             # Counted behind the commit: a batch that was rolled back is not told as done.
             self.tally.done.update(done)
-            written += done.total()
             self._handled += len(rows)
             if len(rows) < self._limit:
-                return written
+                return
             after = rows[-1].row
 
     async def _rewrapped(

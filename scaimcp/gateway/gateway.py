@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from scaimcp.errors import GatewayError, ToolError
+from scaimcp.errors import GatewayError, InputNeeded, ToolError
 from scaimcp.gateway.admission import first_failure, refusal
 from scaimcp.gateway.limits import InFlight, RateLimiter
 from scaimcp.gateway.search import Indexed, index, similar
@@ -179,6 +179,7 @@ class Gateway:
         Raises:
             ToolError: the call failed; its code says why. A fault of our own or of a module is
                 ``INTERNAL_ERROR`` in fixed words, its cause in the log.
+            InputNeeded: the call waits for an answer of its user.
             ProtocolError: the arguments are no object, or what `check` raises.
             RequestRefused: the bearer does not count any more.
         """
@@ -196,6 +197,9 @@ class Gateway:
             return result
         except ToolError as error:
             outcome = _outcome(error.code)
+            raise
+        except InputNeeded:
+            outcome = "input_required"
             raise
         except GatewayError:
             outcome = "refused"

@@ -62,6 +62,14 @@ class ApprovalDecision(msgspec.Struct, frozen=True):
     is_approved: bool
 
 
+class AskedServer(msgspec.Struct, frozen=True):
+    """What a question says of the server that is to be called."""
+
+    id: str
+    name: str
+    endpoint_origin: str
+
+
 class ExpiredApproval(msgspec.Struct, frozen=True):
     """What an audit row says of an approval whose time is over."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from scaimcp.remotes.approval_models import (
     Approval,
     ApprovalDecision,
+    AskedServer,
     Binding,
     ExpiredApproval,
     NewApproval,
@@ -100,6 +101,14 @@ _CONSUME = sql(
     RETURNING id
     """,
 )
+_IS_DENIED = sql(
+    "SELECT EXISTS (SELECT FROM remote_approvals a WHERE", _BOUND,
+    "AND a.state = 'denied' AND a.expires_at > now())",
+)  # fmt: skip
+_SERVERS = """
+SELECT s.id, s.name, s.endpoint_origin FROM remote_servers s
+WHERE s.tenant_id = $1 AND s.id = ANY($2)
+"""
 _EXPIRE_OF_SERVER = """
 UPDATE remote_approvals SET state = 'expired', arguments_sealed = NULL
 WHERE tenant_id = $1 AND server_id = $2 AND state IN ('pending', 'approved')
@@ -217,6 +226,19 @@ async def consume_approval(connection: Any, binding: Binding) -> str | None:
     """
     approval_id: str | None = await connection.fetchval(_CONSUME, *_bound(binding))
     return approval_id
+
+
+async def is_denied(connection: Any, binding: Binding) -> bool:
+    """Tell whether the user has refused exactly this call and the question's time still runs."""
+    return bool(await connection.fetchval(_IS_DENIED, *_bound(binding)))
+
+
+async def asked_servers(
+    connection: Any, tenant_id: str, server_ids: Sequence[str]
+) -> dict[str, AskedServer]:
+    """Return what a question says of its server, for each of the servers that there are."""
+    records = await connection.fetch(_SERVERS, tenant_id, list(server_ids))
+    return {record["id"]: AskedServer(**record) for record in records}
 
 
 async def expire_approvals(

@@ -109,10 +109,12 @@ def scan(kind: str, definition: Mapping[str, Any]) -> tuple[Finding, ...]:
     """
     found = []
     for pointer, text in texts(hashed_part(kind, definition)):
-        visible = text if text.isascii() else _JOINED_EMOJI.sub("", text)
+        if text.isascii():
+            continue
+        visible = _JOINED_EMOJI.sub("", text)
         # With a high one in the same text the medium ones need no line of their own.
-        hit = visible.isascii() or _HIGH.search(visible) or _MEDIUM.search(visible)
-        if isinstance(hit, re.Match):
+        hit = _HIGH.search(visible) or _MEDIUM.search(visible)
+        if hit is not None:
             severity: Severity = "high" if _HIGH.match(hit[0]) else "medium"
             excerpt = shown(visible[max(hit.start() - _LEAD, 0) :][:MAX_EXCERPT])
             found.append(Finding("hidden_characters", severity, shown(pointer), excerpt))

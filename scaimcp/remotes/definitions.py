@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from scaimcp.remotes.canonical import CanonicalError, definition_hash
 from scaimcp.remotes.changes import HEADER_KEYWORD, Finding, scan, shown, texts
 from scaimcp.remotes.enumerations import Kind
+from scaimcp.remotes.members import Malformed, known_members
 from scaimcp.remotes.metaschema import is_valid, subschemas
 from scaimcp.remotes.naming import MAX_UPSTREAM_NAME, alias
 
@@ -48,7 +49,6 @@ MAX_DESCRIPTION_BYTES = 16 * 1024
 MAX_SCHEMA_DEPTH = 32
 MAX_SCHEMA_NODES = 5_000
 _MAX_DEPTH = 64
-_MAX_ICON = 16 * 1024
 _MAX_URI_BYTES = 2_048
 _SHOWN_NAME = 120
 
@@ -74,6 +74,15 @@ _OBJECT_KEYWORDS = frozenset(
     }
 )
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_SCHEMAS = ("inputSchema", "outputSchema")
+_REFERENCE_ENDS = tuple(f"/{name}" for name in _REFERENCES)
+_KEYS = {
+    Kind.TOOL: "name",
+    Kind.PROMPT: "name",
+    Kind.RESOURCE: "uri",
+    Kind.RESOURCE_TEMPLATE: "uriTemplate",
+}
+_URI_FORMS = {Kind.RESOURCE: _URI, Kind.RESOURCE_TEMPLATE: _TEMPLATE}
 
 
 class Prefix(msgspec.Struct, frozen=True):
@@ -190,13 +199,17 @@ def _checked(kind: Kind, value: Any, ordinal: int, prefix: Prefix) -> Definition
         raise _Drop("not_an_object")
     if _measure(value)[0] > _MAX_DEPTH:
         raise _Drop("schema_too_deep")
-    _check_size(value)
+    if len(msgspec.json.encode(value)) > MAX_BYTES:
+        raise _Drop("definition_too_large")
     if any("\x00" in text for _, text in texts(value)):
         raise _Drop("invalid_text")
     name = _name(kind, value)
     if len(str(value.get("description", "")).encode()) > MAX_DESCRIPTION_BYTES:
         raise _Drop("description_too_long")
-    definition = _known_members(kind, value)
+    try:
+        definition = known_members(kind, value)
+    except Malformed:
+        raise _Drop("schema_invalid") from None
     if kind is Kind.TOOL:
         _check_tool(definition)
     try:
@@ -213,15 +226,6 @@ def _checked(kind: Kind, value: Any, ordinal: int, prefix: Prefix) -> Definition
         digest,
         (*scan(kind, definition), *_network_references(definition)),
     )
-
-
-def _check_size(value: dict[str, Any]) -> None:
-    try:
-        size = len(msgspec.json.encode(value))
-    except OverflowError:
-        raise _Drop("schema_invalid") from None
-    if size > MAX_BYTES:
-        raise _Drop("definition_too_large")
 
 
 def _name(kind: Kind, value: Mapping[str, Any]) -> str:
@@ -241,13 +245,6 @@ def _name(kind: Kind, value: Mapping[str, Any]) -> str:
     if not _URI_FORMS[kind].match(uri):
         raise _Drop("invalid_uri")
     return uri
-
-
-def _known_members(kind: Kind, value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members that MCP defines and that have the type it wants."""
-    readers = _MEMBERS[kind]
-    found = ((name, readers[name](item)) for name, item in value.items() if name in readers)
-    return {name: item for name, item in found if item is not None}
 
 
 def _check_tool(definition: dict[str, Any]) -> None:
@@ -326,111 +323,3 @@ def _network_references(definition: Mapping[str, Any]) -> list[Finding]:
         and not text.startswith("#")
         and text.partition("#")[0] not in own
     ]
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _object(value: Any) -> dict[str, Any] | None:
-    return value if isinstance(value, dict) else None
-
-
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
-
-
-def _anything(value: Any) -> Any:
-    return value
-
-
-def _hints(value: Any) -> dict[str, Any] | None:
-    """Keep hints that are booleans; a hint of another type would count as its default."""
-    if not isinstance(value, dict):
-        return None
-    return {
-        name: item
-        for name, item in value.items()
-        if not (name == "title" and not isinstance(item, str))
-        and not (name.endswith("Hint") and not isinstance(item, bool))
-    }
-
-
-def _icons(value: Any) -> list[dict[str, Any]] | None:
-    """Keep icons that are fetched over https or carry a small image themselves."""
-    if not isinstance(value, list):
-        return None
-    return [icon for icon in value if isinstance(icon, dict) and _is_icon(icon.get("src"))] or None
-
-
-def _is_icon(source: Any) -> bool:
-    if not isinstance(source, str) or len(source) > _MAX_ICON:
-        return False
-    return source.lower().startswith(("https:", "data:image/"))
-
-
-def _arguments(value: Any) -> list[dict[str, Any]]:
-    """Return a prompt's arguments; malformed ones make the prompt unusable."""
-    if not isinstance(value, list):
-        raise _Drop("schema_invalid")
-    arguments = []
-    for item in value:
-        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
-            raise _Drop("schema_invalid")
-        members = (
-            (name, _ARGUMENT[name](part)) for name, part in item.items() if name in _ARGUMENT
-        )
-        arguments.append({name: part for name, part in members if part is not None})
-    return arguments
-
-
-_Reader = Callable[[Any], Any]
-_SCHEMAS = ("inputSchema", "outputSchema")
-_REFERENCE_ENDS = tuple(f"/{name}" for name in _REFERENCES)
-_KEYS = {
-    Kind.TOOL: "name",
-    Kind.PROMPT: "name",
-    Kind.RESOURCE: "uri",
-    Kind.RESOURCE_TEMPLATE: "uriTemplate",
-}
-_URI_FORMS = {Kind.RESOURCE: _URI, Kind.RESOURCE_TEMPLATE: _TEMPLATE}
-_ARGUMENT: Mapping[str, _Reader] = {
-    "name": _text,
-    "title": _text,
-    "description": _text,
-    "required": _flag,
-}
-_SHARED: Mapping[str, _Reader] = {
-    "name": _text,
-    "title": _text,
-    "description": _text,
-    "icons": _icons,
-    "_meta": _object,
-}
-_MEMBERS: Mapping[Kind, Mapping[str, _Reader]] = {
-    Kind.TOOL: {
-        **_SHARED,
-        "inputSchema": _anything,
-        "outputSchema": _anything,
-        "annotations": _hints,
-        "execution": _object,
-    },
-    Kind.PROMPT: {**_SHARED, "arguments": _arguments},
-    Kind.RESOURCE: {
-        **_SHARED,
-        "uri": _text,
-        "mimeType": _text,
-        "size": _count,
-        "annotations": _object,
-    },
-    Kind.RESOURCE_TEMPLATE: {
-        **_SHARED,
-        "uriTemplate": _text,
-        "mimeType": _text,
-        "annotations": _object,
-    },
-}

@@ -1,67 +1,36 @@
 """Which remote endpoints may be named and connected to, and which headers may be sent. Pure.
 
-A URL is read by one strict grammar, then rebuilt; whatever two parsers could read differently is
-refused. So the host that was judged is the host that is looked up. Spec: remote-servers 5.
+A URL is read by one strict grammar, then rebuilt, so the host that was judged is the host that is
+looked up. Spec: remote-servers 5.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Any, NoReturn
-from urllib.parse import unquote_plus
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_address, ip_network
+from typing import Any
 
-import idna
 import msgspec
 
 from scaimcp.errors import EndpointForbidden, EndpointInvalid, HeaderRefused
 from scaimcp.remotes.addresses import NEVER, Address, Network, embedded, is_global_unicast
+from scaimcp.remotes.endpoint_urls import (
+    DEFAULT_PORTS,
+    check_tail,
+    forbidden,
+    invalid,
+    percent,
+    read_host,
+    read_port,
+    split,
+)
 
-DEFAULT_PORTS: Mapping[str, int] = {"https": 443, "http": 80}
 DEFAULT_ALLOWED_PORTS = ("443", "1024-65535")
-_MAX_URL, _MAX_PATH, _MAX_QUERY, _MAX_HOST = 2_048, 1_024, 512, 253
 _MAX_VALUE_BYTES = 8_192
 
-_URL = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)"
-    r"(?P<path>/[^?#]*)?(?P<query>\?[^#]*)?(?P<fragment>#.*)?\Z"
-)
-_AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]+)(?P<port>:[0-9]{1,5})?\Z")
-# White space of any script, C0 and C1 controls, format characters that hide, and the backslash.
-_BAD_CHARACTERS = re.compile(
-    r"[\s\x00-\x20\x7f-\x9f\\\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
-)
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# What RFC 3986 allows in a path or query; the rest is percent-encoded.
-_UNSAFE = re.compile(rb"[^A-Za-z0-9._~!$&'()*+,;=:@/?%-]")
-_SECRET_NAME = re.compile(r"key|token|secret|passw|sig|auth", re.IGNORECASE)
-_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
 _NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0[xX][0-9A-Fa-f]*)\Z")
 _LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
-
-_MESSAGES: Mapping[str, str] = {
-    "too_long": "The URL is longer than 2,048 characters.",
-    "characters": "The URL holds white space, a control character or a backslash.",
-    "syntax": "The URL is not absolute, or it cannot be read.",
-    "scheme": "The scheme must be https.",
-    "plaintext": "The scheme must be https; http is open only to hosts the operator has listed.",
-    "user_info": "The URL must not hold a user name or password; use credentials.",
-    "fragment": "The URL must not have a fragment.",
-    "host": "The host is not a valid DNS name.",
-    "port_syntax": "The port is not a number from 1 to 65535.",
-    "path_too_long": "The path is longer than 1,024 characters.",
-    "query_too_long": "The query is longer than 512 characters.",
-    "secret_in_query": "A query parameter is named like a secret; use credentials instead.",
-    "ip_literal": "An IP address in place of a host name is not allowed.",
-    "single_label": "A host name without a dot is not allowed.",
-    "local_name": "A host name of a local network is not allowed.",
-    "port": "The port is not allowed.",
-    "own_origin": "The endpoint is this gateway itself.",
-    "address": "The host resolves to an address that is not allowed.",
-    "never_allowed": "The host resolves to an address that no setting opens.",
-}
 
 _HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]+\Z")
@@ -72,8 +41,8 @@ _RESERVED_HEADERS = re.compile(
     r"|(?:content|accept|x-forwarded|proxy|sec|mcp|x-scaigrid|x-scaimcp)-.*)\Z"
 )
 _BEARER = re.compile(r"bearer ", re.IGNORECASE)
-# A percent sign is encoded where it could be taken for an encoded byte, so that no two users
-# are told apart by the upstream's decoder only.
+# A percent sign is encoded where it could be taken for an encoded byte, or two user ids could be
+# forwarded as one.
 _FORWARD_ENCODED = re.compile(rb"[^\x21-\x7e]|%(?=[0-9A-Fa-f]{2})")
 
 
@@ -147,15 +116,15 @@ class EndpointPolicy:
             EndpointInvalid: form, scheme, user info, fragment or query.
             EndpointForbidden: host, port, or the gateway's own origin.
         """
-        parts = _split(url)
+        parts = split(url)
         scheme = parts["scheme"].lower()
         if scheme not in DEFAULT_PORTS:
-            _invalid("scheme")
-        host, literal = _read_host(parts["host"])
+            invalid("scheme")
+        host, literal = read_host(parts["host"])
         if scheme == "http" and host not in self._plaintext:
-            _invalid("plaintext")
-        port = _read_port(parts["port"], DEFAULT_PORTS[scheme])
-        path, query = _check_tail(parts["path"] or "/", parts["query"])
+            invalid("plaintext")
+        port = read_port(parts["port"], DEFAULT_PORTS[scheme])
+        path, query = check_tail(parts["path"] or "/", parts["query"])
         self._check_host(host, port, literal)
         shown = f"[{host}]" if ":" in host else host
         authority = shown if port == DEFAULT_PORTS[scheme] else f"{shown}:{port}"
@@ -179,41 +148,41 @@ class EndpointPolicy:
             EndpointForbidden: one of them is off limits.
         """
         if not addresses:
-            _forbidden("address")
+            forbidden("address")
         is_open = any(opening.opens_host(host, port) for opening in self._openings)
         for text in addresses:
             try:
                 address = ip_address(text)
             except ValueError:
-                _forbidden("address", text)
+                forbidden("address", text)
             self._check_address(address, port, is_open)
 
     def _check_address(self, address: Address, port: int, is_open: bool) -> None:
         for candidate in (address, *embedded(address)):
             if any(candidate in network for network in self._never):
-                _forbidden("never_allowed", str(address))
+                forbidden("never_allowed", str(address))
         if is_open or is_global_unicast(address):
             return
         if not any(opening.opens_address(address, port) for opening in self._openings):
-            _forbidden("address", str(address))
+            forbidden("address", str(address))
 
     def _check_host(self, host: str, port: int, literal: Address | None) -> None:
         if (host, port) in self._own:
-            _forbidden("own_origin")
+            forbidden("own_origin")
         if not any(low <= port <= high for low, high in self._ports):
-            _forbidden("port")
+            forbidden("port")
         if any(opening.opens_host(host, port) for opening in self._openings):
             return
         if literal is not None:
             if not any(opening.opens_address(literal, port) for opening in self._openings):
-                _forbidden("ip_literal")
+                forbidden("ip_literal")
             self._check_address(literal, port, is_open=False)
         elif _NUMERIC_LABEL.match(host.rpartition(".")[2]):
-            _forbidden("ip_literal")
+            forbidden("ip_literal")
         elif f".{host}".endswith(_LOCAL_SUFFIXES):
-            _forbidden("local_name")
+            forbidden("local_name")
         elif "." not in host:
-            _forbidden("single_label")
+            forbidden("single_label")
 
 
 def check_header_name(name: str) -> str:
@@ -260,110 +229,7 @@ def forwarded_user(user_id: str) -> str:
     Bytes outside visible ASCII are percent-encoded; so is a percent sign that two hexadecimal
     digits follow, since otherwise two user ids could give one value.
     """
-    return _FORWARD_ENCODED.sub(_percent, user_id.encode("utf-8", "surrogatepass")).decode("ascii")
-
-
-def _percent(found: re.Match[bytes]) -> bytes:
-    return b"%%%02X" % found[0][0]
-
-
-def _invalid(reason: str) -> NoReturn:
-    raise EndpointInvalid(reason, _MESSAGES[reason])
-
-
-def _forbidden(reason: str, address: str = "") -> NoReturn:
-    raise EndpointForbidden(reason, _MESSAGES[reason], address=address)
-
-
-def _split(url: str) -> dict[str, str]:
-    """Split a URL; absent parts are "". ``query`` has its question mark."""
-    if len(url) > _MAX_URL:
-        _invalid("too_long")
-    if _BAD_CHARACTERS.search(url) or _SURROGATE.search(url):
-        _invalid("characters")
-    found = _URL.match(url)
-    if found is None:
-        _invalid("syntax")
-    if found["fragment"] is not None:
-        _invalid("fragment")
-    if "@" in found["authority"]:
-        _invalid("user_info")
-    authority = _AUTHORITY.match(found["authority"])
-    if authority is None:
-        _invalid("syntax")
-    return {
-        name: value or "" for name, value in {**found.groupdict(), **authority.groupdict()}.items()
-    }
-
-
-def _read_host(text: str) -> tuple[str, Address | None]:
-    """Return a host in the one spelling used from here on, and its address if it is a literal.
-
-    A literal in a notation of its own, such as ``0x7f.1``, is left as a name; its last label
-    gives it away later.
-    """
-    if text.startswith("["):
-        try:
-            address: Address = IPv6Address(text[1:-1])
-        except ValueError:
-            _invalid("host")
-        if "%" in text:
-            _forbidden("ip_literal")
-        return str(address), address
-    host = _ascii_host(text)
-    try:
-        return host, IPv4Address(host)
-    except ValueError:
-        return host, None
-
-
-def _ascii_host(text: str) -> str:
-    """Return a DNS name lower-case, IDNA-encoded and without its trailing dot."""
-    if len(text) > _MAX_HOST + 1:
-        _invalid("host")
-    try:
-        name = text.lower() if text.isascii() else idna.uts46_remap(text, True, False)
-        labels = [_ascii_label(label) for label in name.removesuffix(".").split(".")]
-    except UnicodeError:
-        _invalid("host")
-    host = ".".join(labels)
-    if len(host) > _MAX_HOST or not all(map(_LABEL.match, labels)):
-        _invalid("host")
-    return host
-
-
-def _ascii_label(label: str) -> str:
-    """Encode a label; ASCII ones stay, punycode ones are decoded to see that they can be."""
-    if label.isascii() and not label.startswith("xn--"):
-        return label
-    return idna.alabel(label).decode("ascii")
-
-
-def _read_port(text: str, default: int) -> int:
-    port = int(text[1:]) if text else default
-    if not 1 <= port <= 65_535:
-        _invalid("port_syntax")
-    return port
-
-
-def _check_tail(path: str, query: str) -> tuple[str, str]:
-    """Check path and query and return them percent-encoded."""
-    if _BAD_PERCENT.search(path) or _BAD_PERCENT.search(query):
-        _invalid("syntax")
-    path, query = _quoted(path), _quoted(query)
-    if len(path) > _MAX_PATH:
-        _invalid("path_too_long")
-    if len(query) > _MAX_QUERY + 1:
-        _invalid("query_too_long")
-    for pair in re.split("[&;]", query[1:]):
-        # Some servers decode names twice.
-        if _SECRET_NAME.search(unquote_plus(unquote_plus(pair.partition("=")[0]))):
-            _invalid("secret_in_query")
-    return path, query
-
-
-def _quoted(text: str) -> str:
-    return _UNSAFE.sub(_percent, text.encode()).decode("ascii")
+    return _FORWARD_ENCODED.sub(percent, user_id.encode("utf-8", "surrogatepass")).decode("ascii")
 
 
 def _opening(entry: str) -> _Opening:
@@ -397,7 +263,7 @@ def _pattern(entry: str) -> str:
 
 def _setting_host(entry: str) -> str:
     try:
-        return _read_host(entry)[0]
+        return read_host(entry)[0]
     except (EndpointInvalid, EndpointForbidden):
         raise ValueError(f"{entry!r} is no host name") from None
 
@@ -412,8 +278,8 @@ def _port_range(entry: str) -> tuple[int, int]:
 
 def _own_origin(entry: str) -> tuple[str, int]:
     try:
-        parts = _split(entry)
+        parts = split(entry)
         default = DEFAULT_PORTS[parts["scheme"].lower()]
-        return _read_host(parts["host"])[0], _read_port(parts["port"], default)
+        return read_host(parts["host"])[0], read_port(parts["port"], default)
     except (EndpointInvalid, EndpointForbidden, KeyError):
         raise ValueError(f"{entry!r} is no URL of a gateway") from None

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from scaimcp.errors import GatewayError, ProtocolError
+from scaimcp.errors import GatewayError, ProtocolError, ToolError
 from scaimcp.jsontext import depth_exceeds
 from scaimcp.telemetry.redaction import clean_message
 
@@ -75,6 +75,8 @@ class Params(msgspec.Struct):
     capabilities: dict[str, Any] | UnsetType = UNSET
     client_info: dict[str, Any] | UnsetType = msgspec.field(default=UNSET, name="clientInfo")
     request_id: Raw = msgspec.field(default=_ABSENT, name="requestId")
+    input_responses: Raw = msgspec.field(default=_ABSENT, name="inputResponses")
+    request_state: Raw = msgspec.field(default=_ABSENT, name="requestState")
 
 
 encode = msgspec.json.Encoder().encode
@@ -184,13 +186,15 @@ def error_object(error: GatewayError, gateway_request_id: str) -> dict[str, Any]
     """Return the ``error`` object of tool failures and refusals. Spec: core-tools 7."""
     value: dict[str, Any] = {
         "code": error.code,
-        "message": clean_message(error.message),
+        "message": clean_message(error.message, error.message_chars),
         "request_id": error.request_id or gateway_request_id,
     }
     if error.retry_after is not None:
         value["retry_after"] = error.retry_after
     if error.details:
         value["details"] = list(error.details)
+    if isinstance(error, ToolError):
+        value |= error.members
     return value
 
 

@@ -15,12 +15,13 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from scaimcp.errors import ProtocolError, RequestRefused, ToolError
+from scaimcp.errors import InputNeeded, ProtocolError, RequestRefused, ToolError
 from scaimcp.gateway.gateway import Gateway, Visible
 from scaimcp.gateway.view import CALL_TOOL, View
 from scaimcp.scaigrid.envelope import AuthenticationLost
 from scaimcp.sealing import Sealer
 from scaimcp.server import headers as header_rules
+from scaimcp.server.dialogue import in_dialogue
 from scaimcp.server.envelope import (
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
@@ -224,11 +225,16 @@ class Methods:
         if name is UNSET:
             raise ProtocolError(INVALID_PARAMS, "params.name is required")
         arguments = bytes(call.params.arguments)
+        context, check = call.context, None
+        if call.revision.is_modern:
+            context = in_dialogue(context, call.params)
+            check = partial(self._check_param_headers, call)
         try:
-            check = partial(self._check_param_headers, call) if call.revision.is_modern else None
-            result = await self._gateway.call_tool(call.context, name, arguments, check)
+            result = await self._gateway.call_tool(context, name, arguments, check)
         except AuthenticationLost:
             raise
+        except InputNeeded as needed:
+            return self._renderer.input_required(needed, context.request_id)
         except ToolError as error:
             # What tools_call did not find is the outcome of a call that took place.
             is_unknown = error.code == "TOOL_NOT_FOUND" and name != CALL_TOOL

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from scaimcp.errors import GatewayError
+from scaimcp.errors import GatewayError, InputNeeded
 from scaimcp.server.envelope import REQUEST_ID, SERVER_INFO, encode, error_object
 from scaimcp.server.revisions import Revision
 from scaimcp.types import Tool, ToolResult
@@ -109,6 +109,13 @@ class Renderer:
         else:
             head, meta = b"{", self._meta_handshake
         return (head, members, b"," if members else b"", meta, request_id.encode(), b'"}}}')
+
+    def input_required(self, needed: InputNeeded, request_id: str) -> Parts:
+        """Return the result that asks the client's user; only 2026-07-28 has it."""
+        requests = b'"inputRequests":%b,' % needed.requests if needed.requests else b""
+        members = b'%b"requestState":%b,' % (requests, encode(needed.state))
+        head = b'{"resultType":"input_required",'
+        return (head, members, self._meta_modern, request_id.encode(), b'"}}}')
 
     def call_result(self, result: ToolResult, request_id: str, revision: Revision) -> Parts:
         """Return a tool's result: text first, the same value as ``structuredContent``."""

@@ -54,6 +54,12 @@ AUDIT_DROPPED = Counter("scaimcp_audit_dropped", "Audit rows lost", registry=Non
 UNSEAL_FAILURES = Counter(
     "scaimcp_remote_unseal_failures", "Credentials that did not open", ("reason",), registry=None
 )
+CONSENTS = Counter(
+    "scaimcp_remote_consents",
+    "Questions to users about calls, and what became of them",
+    ("mode", "outcome"),
+    registry=None,
+)
 
 _ALL = (
     REQUESTS,
@@ -68,6 +74,7 @@ _ALL = (
     JOB_DURATION,
     AUDIT_DROPPED,
     UNSEAL_FAILURES,
+    CONSENTS,
 )
 
 

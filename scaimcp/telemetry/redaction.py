@@ -24,6 +24,6 @@ def redact(text: str) -> str:
     return _SECRETS.sub("[redacted]", text)
 
 
-def clean_message(text: str) -> str:
-    """Return `text` fit for a caller: one line, redacted, at most 500 characters."""
-    return redact(_CONTROL.sub(" ", text)).strip()[:MESSAGE_CHARS]
+def clean_message(text: str, most: int = MESSAGE_CHARS) -> str:
+    """Return `text` fit for a caller: one line, redacted, at most `most` characters."""
+    return redact(_CONTROL.sub(" ", text)).strip()[:most]

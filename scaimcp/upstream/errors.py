@@ -297,6 +297,15 @@ _UNSENT: tuple[tuple[type[BaseException], type[UpstreamError], str], ...] = (
 )
 
 
+def _is_too_long(error: BaseException | None) -> bool:
+    """Tell whether headers over a limit are at the root of an error."""
+    while error is not None and not isinstance(error, LineTooLong):
+        if "Too many headers" in str(getattr(error, "message", "")):
+            return True
+        error = error.__cause__
+    return error is not None
+
+
 def translated(error: aiohttp.ClientError | OSError | EndpointForbidden) -> UpstreamError:
     """Translate a failure of the HTTP client, once and here."""
     if isinstance(error, EndpointForbidden):
@@ -306,7 +315,7 @@ def translated(error: aiohttp.ClientError | OSError | EndpointForbidden) -> Upst
             return ours(message)
     cause = error.__cause__
     if isinstance(error, aiohttp.ClientResponseError):
-        if isinstance(cause, LineTooLong) or "headers" in error.message:
+        if _is_too_long(error):
             return too_large("headers")
         return ProtocolError("The server's answer is no HTTP.", was_sent=True)
     if isinstance(cause, ContentEncodingError | TransferEncodingError):

@@ -11,6 +11,8 @@ from scaimcp.upstream.errors import too_large
 
 EVENT_BYTES = 8 * 1024 * 1024
 STREAM_BYTES = 32 * 1024 * 1024
+# Without it a stream of empty lines would cost minutes of CPU before it reaches its size.
+STREAM_LINES = 200_000
 _BOM = b"\xef\xbb\xbf"
 _ENDS = (b"\n", b"\r")
 
@@ -37,6 +39,7 @@ class EventReader:
         "_held",
         "_is_first",
         "_kind",
+        "_lines",
         "_seen",
         "_stream_bytes",
         "_tail",
@@ -46,6 +49,7 @@ class EventReader:
         self._event_bytes = event_bytes
         self._stream_bytes = stream_bytes
         self._seen = 0
+        self._lines = 0
         self._held = 0
         self._kind = ""
         self._data: list[bytes] = []
@@ -56,6 +60,7 @@ class EventReader:
     def restart(self) -> None:
         """Count the bytes of the stream from here: for streams that outlive one request."""
         self._seen = 0
+        self._lines = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Return the events that `chunk` completes.
@@ -70,7 +75,11 @@ class EventReader:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
         events: list[Event] = []
-        for line in chunk.splitlines(keepends=True):
+        lines = chunk.splitlines(keepends=True)
+        self._lines += len(lines)
+        if self._lines > STREAM_LINES:
+            raise too_large(f"more than {STREAM_LINES} lines of events")
+        for line in lines:
             self._held += len(line)
             if self._held > self._event_bytes:
                 raise too_large(f"an event of more than {self._event_bytes} bytes")

@@ -66,6 +66,13 @@ class _Waiting:
         self.ask = ask
         self.answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
 
+    def fail(self, error: UpstreamError) -> None:
+        """End the wait with an error, unless it is over."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            # Read, so that a failure that nobody waits for any more is not reported.
+            self.answer.exception()
+
 
 class SseSession:
     """A session over HTTP+SSE. Its stream is read by one task until it breaks or is closed."""
@@ -161,9 +168,9 @@ class SseSession:
             return
         ask = waiting.ask
         if len(data) > ask.most_bytes:
-            waiting.answer.set_exception(too_large(f"more than {ask.most_bytes} bytes"))
+            waiting.fail(too_large(f"more than {ask.most_bytes} bytes"))
         elif depth_exceeds(data, ask.depth):
-            waiting.answer.set_exception(too_large(f"JSON nested deeper than {ask.depth} levels"))
+            waiting.fail(too_large(f"JSON nested deeper than {ask.depth} levels"))
         else:
             waiting.answer.set_result(message)
 
@@ -194,8 +201,7 @@ class SseSession:
 
     def _fail(self, error: UpstreamError) -> None:
         for waiting in self._waiting.values():
-            if not waiting.answer.done():
-                waiting.answer.set_exception(error)
+            waiting.fail(error)
 
     async def close(self) -> None:
         """End what still runs, within two seconds."""

@@ -18,7 +18,13 @@ from scaimcp.types import Secret
 
 KEY = bytes(range(32))
 KEYS = base64.b64encode(KEY).decode()
-SECRETS = {"DATABASE_URL", "REDIS_URL", "STATE_KEYS", "ENCRYPTION_LOCAL_KEK", "PLATFORM_SERVICE_TOKEN"}
+SECRETS = {
+    "DATABASE_URL",
+    "REDIS_URL",
+    "STATE_KEYS",
+    "ENCRYPTION_LOCAL_KEK",
+    "PLATFORM_SERVICE_TOKEN",
+}
 # name without prefix: default, a value, what it becomes
 ROWS: dict[str, tuple[Any, str, Any]] = {
     "PUBLIC_URL": ("", "https://mcp.example.com/", "https://mcp.example.com"),
@@ -62,7 +68,31 @@ ROWS: dict[str, tuple[Any, str, Any]] = {
     "LIMITS_RATE_TOKEN": (0, "60", 60),
     "LIMITS_RATE_USER": (0, "120", 120),
     "LIMITS_RATE_TENANT": (0, "1000", 1000),
-}
+    "REMOTE_MAX_SERVERS_PER_TENANT": (100, "3", 3),
+    "REMOTE_MAX_SERVERS_PER_USER": (20, "2", 2),
+    "REMOTE_DISCOVERY_INTERVAL_SECONDS": (900, "1800", 1800),
+    "REMOTE_HEALTH_INTERVAL_SECONDS": (60, "120", 120),
+    "REMOTE_APPROVAL_REQUIRED": ("none", "All", "all"),
+    "REMOTE_APPROVAL_URL_TEMPLATE": (
+        "{public_url}/approvals/{id}",
+        "https://console.example.com/a/{id}",
+        "https://console.example.com/a/{id}",
+    ),
+    "REMOTE_CONSENT_ALLOW_API_KEYS": (False, "true", True),
+    "REMOTE_DEFAULT_TOOL_CHANGES": ("auto", "review", "review"),
+    "REMOTE_NAME_STYLE": ("auto", "safe", "safe"),
+    "REMOTE_ALLOWED_PRIVATE": (
+        (), "10.0.0.0/8, crm.internal:8443", ("10.0.0.0/8", "crm.internal:8443"),
+    ),
+    "REMOTE_DENIED_CIDRS": ((), "192.0.2.1/24", ("192.0.2.0/24",)),
+    "REMOTE_ALLOWED_PLAINTEXT_HOSTS": ((), "crm.internal", ("crm.internal",)),
+    "REMOTE_ALLOWED_PORTS": (("443", "1024-65535"), "443", ("443",)),
+    "REMOTE_CA_BUNDLE": (None, "/tls/ca.pem", "/tls/ca.pem"),
+    "REMOTE_CALL_TIMEOUT_SECONDS": (120, "30", 30),
+    "REMOTE_MAX_RESULT_BYTES": (8 * 1024 * 1024, "4096", 4096),
+    "REMOTE_CONCURRENCY_PER_SERVER": (128, "4", 4),
+    "REMOTE_CONCURRENCY_PER_CALLER": (32, "2", 2),
+}  # fmt: skip
 PAIRS = {
     "SERVER_TLS_CERT_FILE": {"SCAIMCP_SERVER_TLS_KEY_FILE": "/tls/key"},
     "SERVER_TLS_KEY_FILE": {"SCAIMCP_SERVER_TLS_CERT_FILE": "/tls/crt"},
@@ -108,6 +138,15 @@ REFUSED = [
     ("AUTH_CACHE_SECONDS", "4", "is not between 5 and 300"),
     ("AUTH_CACHE_SECONDS", "301", "is not between 5 and 300"),
     ("LIMITS_RATE_TOKEN", "-1", "is not between 0"),
+    ("REMOTE_DISCOVERY_INTERVAL_SECONDS", "90", "is not a multiple of 60 that divides 3600"),
+    ("REMOTE_DISCOVERY_INTERVAL_SECONDS", "420", "is not a multiple of 60 that divides 3600"),
+    ("REMOTE_HEALTH_INTERVAL_SECONDS", "30", "is not between 60 and 3600"),
+    ("REMOTE_APPROVAL_REQUIRED", "some", "is not one of none, shared, all"),
+    ("REMOTE_APPROVAL_URL_TEMPLATE", "https://a.example/", "takes a URL with {id} once"),
+    ("REMOTE_APPROVAL_URL_TEMPLATE", "{public_url}/{id}/{user}", "takes a URL with {id} once"),
+    ("REMOTE_APPROVAL_URL_TEMPLATE", "/approvals/{id}", "is not an http or https URL"),
+    ("REMOTE_DENIED_CIDRS", "everything", "takes networks such as 10.0.0.0/8"),
+    ("REMOTE_MAX_SERVERS_PER_TENANT", "0", "is not between 1"),
 ]
 
 

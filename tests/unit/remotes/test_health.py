@@ -180,7 +180,7 @@ TABLE: list[tuple[int, State, Outcome, dict[str, Any], str]] = [
 def test_an_outcome_has_the_next_state_of_its_row(
     row: int, state: State, outcome: Outcome, changes: dict[str, Any], effects: str
 ) -> None:
-    expected = Transition(replace(state, **changes), frozenset(effects.split()), row)  # type: ignore[arg-type] # words of the table
+    expected = Transition(replace(state, **changes), frozenset(effects.split()), row)
     assert next_state(state, outcome, NOW) == expected
 
 

@@ -21,6 +21,8 @@ LABELS = {
     "scaimcp_jobs": {"job", "outcome"},
     "scaimcp_job_duration_seconds": {"job", "outcome"},
     "scaimcp_audit_dropped": set(),
+    "scaimcp_remote_unseal_failures": {"reason"},
+    "scaimcp_remote_consents": {"mode", "outcome"},
 }
 
 
