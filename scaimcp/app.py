@@ -18,15 +18,23 @@ from scaimcp.bootstrap import Services, open_services
 from scaimcp.errors import GatewayError, RequestRefused
 from scaimcp.gateway.sources import ToolSource
 from scaimcp.ids import new_id
+from scaimcp.rest import approval_page
 from scaimcp.rest.access import Access, id_of
+from scaimcp.rest.approvals import ApprovalResource
 from scaimcp.rest.catalogue import CatalogueResource
 from scaimcp.rest.edge import RestEdge
+from scaimcp.rest.invoke import InvokeResource
 from scaimcp.rest.metadata import MetadataResource
 from scaimcp.rest.openapi import openapi_route
+from scaimcp.rest.paging import Cursors
 from scaimcp.rest.probes import Check, Lifecycle, ProbeResource
+from scaimcp.rest.registry import RegistryAccess
+from scaimcp.rest.remote_definitions import RemoteDefinitionResource
+from scaimcp.rest.remote_servers import RemoteServerResource
 from scaimcp.rest.responses import failure
 from scaimcp.rest.routes import RestRoute
 from scaimcp.scaigrid.client import PlatformRequest, Trace
+from scaimcp.sealing import Sealer
 from scaimcp.server.asgi import Receive, Scope, Send
 from scaimcp.settings import Settings
 from scaimcp.telemetry.logs import get_logger
@@ -110,6 +118,7 @@ class GatewayApp:
         routes = (
             *catalogue.routes(),
             *metadata.routes(),
+            *_remote_routes(services, access),
             *self._probes().routes(with_metrics=settings.metrics_bind is None),
         )
         return (*routes, openapi_route(routes, __version__))
@@ -144,6 +153,24 @@ def create_app(
 ) -> GatewayApp:
     """Return the application; services open with its lifespan."""
     return GatewayApp(settings, more_sources, multiprocess_dir)
+
+
+def _remote_routes(services: Services, access: Access) -> tuple[RestRoute, ...]:
+    """Return the routes about remote servers; without a registry each answers 503."""
+    keys, remotes = services.settings.state_keys, services.remotes
+    if keys is None:
+        raise AssertionError("services are open without state keys")
+    cursors = Cursors(Sealer(keys, "cursor"))
+    admission = RegistryAccess(access, remotes.registry if remotes is not None else None)
+    approvals = remotes.approvals if remotes is not None else None
+    page = approval_page.ApprovalPage(access, approvals, Sealer(keys, approval_page.LABEL))
+    return (
+        *RemoteServerResource(admission, cursors).routes(),
+        *RemoteDefinitionResource(admission, cursors).routes(),
+        *InvokeResource(access, remotes.invoker if remotes is not None else None).routes(),
+        *ApprovalResource(access, approvals, cursors).routes(),
+        *page.routes(),
+    )
 
 
 def _route(route: RestRoute) -> Route:

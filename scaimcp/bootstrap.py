@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -30,6 +30,9 @@ from scaimcp.gateway.sources import ToolSource
 from scaimcp.outbound import open_http
 from scaimcp.postgres import Database, DatabaseUnavailable, open_database
 from scaimcp.redis import RedisClient, RedisRateLimiter, open_redis
+from scaimcp.remotes.config import remote_policy
+from scaimcp.remotes.plugging import Plugged
+from scaimcp.remotes.serving import RemoteServices, open_remote_services
 from scaimcp.scaigrid.client import PlatformClient
 from scaimcp.scaigrid.traced import platform_client
 from scaimcp.sealing import Sealer
@@ -39,7 +42,7 @@ from scaimcp.server.methods import Methods
 from scaimcp.server.rendering import Renderer, tool_fields
 from scaimcp.server.revisions import V2025_11_25
 from scaimcp.server.session import Sessions
-from scaimcp.server.subscriptions import Subscriptions
+from scaimcp.server.subscriptions import ALL_ANNOUNCED, Subscriptions
 from scaimcp.server.traced import TracedEndpoint
 from scaimcp.settings import KeyRing, Settings, require
 from scaimcp.telemetry.logs import get_logger
@@ -54,7 +57,11 @@ _log = get_logger("scaimcp.bootstrap")
 
 
 class Services(msgspec.Struct, frozen=True):
-    """Everything that app, worker and command line use, opened together."""
+    """Everything that app, worker and command line use, opened together.
+
+    ``followers`` hear of every change of a tenant's catalogue, here or elsewhere. ``remotes`` is
+    None without a key that seals credentials: there is no registry then.
+    """
 
     settings: Settings
     database: Database
@@ -66,6 +73,8 @@ class Services(msgspec.Struct, frozen=True):
     explainer: Explainer
     subscriptions: Subscriptions
     endpoint: McpEndpoint
+    followers: list[Callable[[Notice], None]] = msgspec.field(default_factory=list)
+    remotes: RemoteServices | None = None
 
 
 @asynccontextmanager
@@ -79,9 +88,10 @@ async def open_services(
         more_sources: further tool sources, behind the platform's.
 
     Raises:
-        SettingsError: a setting that serving needs is missing.
+        SettingsError: a setting that serving needs is missing, or a list cannot be read.
     """
     require(settings, "public_url", "database_url", "redis_url", "state_keys")
+    remote_policy(settings)
     keys, database_url, redis_url = settings.state_keys, settings.database_url, settings.redis_url
     if keys is None or database_url is None or redis_url is None:
         raise AssertionError("require() let a missing setting pass")
@@ -101,6 +111,7 @@ async def open_services(
             forward_client_ip=settings.platform_forward_client_ip,
         )
         services = _compose(settings, keys, platform, database, redis, tracing)
+        services = await _with_remotes(services, stack)
         for source in more_sources:
             services.gateway.add(source)
         stack.push_async_callback(services.verifier.aclose)
@@ -113,6 +124,30 @@ async def open_services(
             follower.cancel()
             with suppress(asyncio.CancelledError):
                 await follower
+
+
+def _plug(services: Services, plugged: Plugged) -> None:
+    """Put what remote servers offer behind everything else."""
+    services.gateway.add(plugged.source)
+    services.gateway.contents.add(plugged.source)
+    services.subscriptions.announced = ALL_ANNOUNCED
+    services.followers.append(
+        lambda notice: plugged.snapshots.changed(notice.tenant_id, notice.version)
+    )
+
+
+async def _with_remotes(services: Services, stack: AsyncExitStack) -> Services:
+    """Plug remote servers in, behind the platform's tools, if their credentials can be sealed."""
+    settings, kek = services.settings, services.settings.encryption_local_kek
+    if kek is None:
+        return services
+    remotes = await stack.enter_async_context(
+        open_remote_services(
+            settings, kek, services.database, services.redis, partial(_apply, services)
+        )
+    )
+    _plug(services, remotes.plugged)
+    return msgspec.structs.replace(services, remotes=remotes)
 
 
 def _compose(
@@ -128,7 +163,7 @@ def _compose(
         settings.platform_service_token, frozenset(settings.modules_assume_enabled)
     )
     modules = ModuleDirectory(platform, verifier, policy)
-    renderer = Renderer(SERVER_NAME, __version__)
+    renderer = Renderer(SERVER_NAME, __version__, settings.remote_name_style)
     subscriptions = Subscriptions(frozenset(settings.mcp_surfaces), renderer)
     catalog = CatalogServices(
         platform,
@@ -253,6 +288,8 @@ def _apply(services: Services, notice: Notice) -> None:
 
     Without a tenant it may concern every one of them: notices were missed meanwhile.
     """
+    for follower in services.followers:
+        follower(notice)
     if not notice.tenant_id:
         services.modules.drop_all()
         services.subscriptions.changed_all()

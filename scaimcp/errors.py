@@ -19,6 +19,7 @@ argument's value. Spec: register, Errors.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -32,11 +33,13 @@ class GatewayError(Exception):
         retry_after: whole seconds after which a repeat may help; None where it does not.
         details: up to 20 objects ``{"field", "message"}``.
 
-    ``message_chars`` is how much of the message a caller gets.
+    ``message_chars`` is how much of the message a caller gets, ``members`` what the ``error``
+    object holds besides the members of every error.
     """
 
     http_status = 500
     message_chars = 500
+    members: Mapping[str, Any] = {}
     retryable = False
     request_id = ""
 
@@ -77,7 +80,7 @@ class ToolError(GatewayError):
     http_status = 200
 
     def __init__(
-        self, code: str, message: str, *, members: dict[str, Any] | None = None, **more: Any
+        self, code: str, message: str, *, members: Mapping[str, Any] | None = None, **more: Any
     ) -> None:
         super().__init__(code, message, **more)
         self.members = members or {}
@@ -119,16 +122,25 @@ class ProtocolError(GatewayError):
         number: the JSON-RPC ``error.code``.
         code: the word in ``data.error.code``, or "" where the number says it all.
         data: further members of ``error.data``.
+        members: further members of ``error.data.error``.
     """
 
     http_status = 400
 
     def __init__(
-        self, number: int, message: str, *, code: str = "", data: Any = None, **more: Any
+        self,
+        number: int,
+        message: str,
+        *,
+        code: str = "",
+        data: Any = None,
+        members: Mapping[str, Any] | None = None,
+        **more: Any,
     ) -> None:
         super().__init__(code, message, **more)
         self.number = number
         self.data = data
+        self.members = members or {}
 
 
 class EndpointInvalid(GatewayError):

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-from arq import cron
-from arq.worker import Worker
+from arq import cron, func
+from arq.cron import CronJob
+from arq.worker import Function, Retry, Worker
 from redis.exceptions import RedisError
 
 from scaimcp import __version__
+from scaimcp.credentials.keys import LocalKeys
+from scaimcp.jobs import remotes
 from scaimcp.jobs.audit import prune_audit
 from scaimcp.postgres import open_database
 from scaimcp.queue import HEALTH_KEY, QUEUE, connection, deserialize, serialize
+from scaimcp.redis import open_redis
+from scaimcp.remotes.followup import DISCOVER, DISCOVER_NOW, PROBE
+from scaimcp.remotes.opening import WORKER_IDLE_SECONDS, RemoteParts, open_remotes
 from scaimcp.settings import Settings, require
 from scaimcp.telemetry.logs import get_logger
 from scaimcp.telemetry.metrics import JOB_DURATION, JOBS
@@ -27,6 +33,8 @@ _HEALTH_SECONDS = 10
 _JOB_SECONDS = 60
 _CLOSE_SECONDS = 3.0
 _CLOSE_ROUNDS = 3
+# Each try of a postponed job counts, and so does each worker that died over it.
+_TRIES = 20
 
 
 class GatewayWorker(Worker):
@@ -68,6 +76,89 @@ async def audit_prune(ctx: dict[Any, Any], *_: Any, **__: Any) -> int:
     days = settings.audit_retention_days
     run = partial(prune_audit, ctx["database"], days)
     return await _measured("audit_prune", run, ctx["tracing"])
+
+
+async def approvals_expire(ctx: dict[Any, Any], *_: Any, **__: Any) -> int:
+    """End questions to users whose time is over (cron, every minute)."""
+    run = partial(remotes.expire_approvals, ctx["database"], _job(ctx))
+    return await _measured("approvals_expire", run, ctx["tracing"])
+
+
+async def remote_discoveries(ctx: dict[Any, Any], *_: Any, **__: Any) -> int:
+    """Hand out the discoveries that are due (cron, every 15 minutes)."""
+    parts: RemoteParts = ctx["remotes"]
+    interval = parts.policy.discovery_interval
+    run = partial(remotes.hand_out_discoveries, ctx["database"], parts.queue, interval)
+    return await _measured("remote_discoveries", run, ctx["tracing"])
+
+
+async def remote_probes(ctx: dict[Any, Any], *_: Any, **__: Any) -> int:
+    """Hand out the probes that are due (cron, every minute)."""
+    parts: RemoteParts = ctx["remotes"]
+    run = partial(remotes.hand_out_probes, ctx["database"], parts.queue)
+    return await _measured("remote_probes", run, ctx["tracing"])
+
+
+async def discover_remote_server(ctx: dict[Any, Any], tenant_id: str, server_id: str) -> int:
+    """Discover one server."""
+    run = partial(remotes.discover_one, ctx["remotes"], tenant_id, server_id, _job(ctx))
+    return await _measured(DISCOVER, run, ctx["tracing"])
+
+
+async def discover_remote_server_now(ctx: dict[Any, Any], tenant_id: str, server_id: str) -> int:
+    """Discover one server because of an event, at most once in thirty seconds."""
+    pause = await remotes.pause_left(ctx["database"], tenant_id, server_id)
+    if pause > 0:
+        raise Retry(defer=pause)
+    run = partial(remotes.discover_one, ctx["remotes"], tenant_id, server_id, _job(ctx))
+    return await _measured(DISCOVER_NOW, run, ctx["tracing"])
+
+
+async def probe_remote_servers(
+    ctx: dict[Any, Any], tenants: Sequence[str], servers: Sequence[str]
+) -> int:
+    """Probe some servers."""
+    run = partial(remotes.probe_many, ctx["remotes"], tenants, servers, _job(ctx))
+    return await _measured(PROBE, run, ctx["tracing"])
+
+
+def _job(ctx: dict[Any, Any]) -> str:
+    return str(ctx.get("job_id", ""))
+
+
+def _functions(settings: Settings) -> list[Function]:
+    """Return the table of jobs; without a KEK there is no registry."""
+    if settings.encryption_local_kek is None:
+        return []
+    jobs = {
+        DISCOVER: discover_remote_server,
+        DISCOVER_NOW: discover_remote_server_now,
+        PROBE: probe_remote_servers,
+    }
+    # A result that is kept would keep the job's id from being used again.
+    return [
+        func(job, name=name, keep_result=0, timeout=_JOB_SECONDS, max_tries=_TRIES)
+        for name, job in jobs.items()
+    ]
+
+
+def _crons(settings: Settings) -> list[CronJob]:
+    """Return the table of crons."""
+    table = [cron(audit_prune, name="audit_prune", minute=17, timeout=_JOB_SECONDS)]
+    if settings.encryption_local_kek is None:
+        return table
+    every: dict[str, tuple[Any, set[int] | None]] = {
+        "approvals_expire": (approvals_expire, None),
+        "remote_discoveries": (
+            remote_discoveries,
+            remotes.ticks(settings.remote_discovery_interval_seconds),
+        ),
+        "remote_probes": (remote_probes, remotes.ticks(settings.remote_health_interval_seconds)),
+    }
+    return table + [
+        cron(job, name=name, minute=minutes, timeout=_JOB_SECONDS)
+        for name, (job, minutes) in every.items()
+    ]
 
 
 async def _measured(job: str, run: Callable[[], Awaitable[int]], tracing: Tracing | None) -> int:
@@ -116,6 +207,18 @@ def create_worker(settings: Settings) -> GatewayWorker:
         ctx["database"] = await stack.enter_async_context(
             open_database(database_url, settings.database_pool_max)
         )
+        if settings.encryption_local_kek is not None:
+            redis = await stack.enter_async_context(open_redis(redis_url))
+            keys = LocalKeys(settings.encryption_local_kek)
+            ctx["remotes"] = await stack.enter_async_context(
+                open_remotes(
+                    settings,
+                    ctx["database"],
+                    redis,
+                    keys,
+                    pool_idle_seconds=WORKER_IDLE_SECONDS,
+                )
+            )
         _log.info("worker started", jobs_max=settings.worker_jobs_max)
 
     async def stop(ctx: dict[Any, Any]) -> None:
@@ -124,8 +227,8 @@ def create_worker(settings: Settings) -> GatewayWorker:
             await ctx["stack"].aclose()
 
     return GatewayWorker(
-        functions=[],
-        cron_jobs=[cron(audit_prune, name="audit_prune", minute=17, timeout=_JOB_SECONDS)],
+        functions=_functions(settings),
+        cron_jobs=_crons(settings),
         queue_name=QUEUE,
         health_check_key=HEALTH_KEY,
         health_check_interval=_HEALTH_SECONDS,

@@ -23,7 +23,9 @@ from scaimcp.migrating import migrate
 from scaimcp.settings import load
 from scaimcp.types import Secret
 
+KEK = "test:" + base64.b64encode(bytes(range(32))).decode()
 STATE_KEY = base64.b64encode(hashlib.sha256(b"tests").digest()).decode()
+PLACES = 40
 LATEST = "2025-11-25"
 MODERN = "2026-07-28"
 VERSION = "io.modelcontextprotocol/protocolVersion"
@@ -225,6 +227,19 @@ class World:
     app: GatewayApp
     platform: Served
     http: aiohttp.ClientSession
+    places: list[socket.socket] = field(default_factory=list)
+
+    def place(self) -> socket.socket:
+        """Return a bound socket that remote servers may be reached at; see `serve_at`."""
+        return self.places.pop()
+
+    async def grant(self, role: str, *permissions: str) -> None:
+        """Give a user exactly these module permissions of their own."""
+        users = (await self.control("GET", "/rows/users"))["rows"]
+        user = next(one for one in users if one["email"] == SEED_LOGINS[role])
+        row = {"module_permissions": list(permissions)}
+        await self.control("PATCH", f"/rows/users/{user['id']}", row)
+        self.forget()
 
     @property
     def mcp_url(self) -> str:
@@ -282,6 +297,21 @@ def listener() -> socket.socket:
     return opened
 
 
+def bound() -> socket.socket:
+    """Return a socket on a free loopback port where nobody listens yet."""
+    opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    opened.bind(("127.0.0.1", 0))
+    return opened
+
+
+@asynccontextmanager
+async def serve_at(place: socket.socket, app: Any) -> AsyncIterator[str]:
+    """Serve an ASGI app at a place of `World.place`; yield its origin."""
+    place.listen(512)
+    async with serve_app(app, place):
+        yield f"http://127.0.0.1:{place.getsockname()[1]}"
+
+
 @asynccontextmanager
 async def serve_app(app: Any, opened: socket.socket) -> AsyncIterator[None]:
     """Serve an ASGI app on an open socket, in the running loop."""
@@ -321,6 +351,16 @@ def gateway_environment(
     }
 
 
+def remote_settings(places: Iterable[socket.socket]) -> dict[str, str]:
+    """Return the settings by which remote servers at `places` may be reached by plain HTTP."""
+    ports = [str(place.getsockname()[1]) for place in places]
+    return {
+        "ENCRYPTION_LOCAL_KEK": KEK,
+        "REMOTE_ALLOWED_PRIVATE": ",".join(f"127.0.0.1:{port}" for port in ports),
+        "REMOTE_ALLOWED_PLAINTEXT_HOSTS": "127.0.0.1",
+    }
+
+
 @asynccontextmanager
 async def start_world(
     database_url: str,
@@ -329,6 +369,7 @@ async def start_world(
     platform: PlatformConfig | None = None,
     sources: Iterable[ToolSource] = (),
     environment: Mapping[str, str] | None = None,
+    remote: bool = False,
     **settings: str,
 ) -> AsyncIterator[World]:
     """Start platform and gateway.
@@ -339,6 +380,7 @@ async def start_world(
         platform: how the stand-in is started.
         sources: further tool sources.
         environment: further names of the environment, foreign ones.
+        remote: with a registry of remote servers, which may be at `World.place` and speak HTTP.
         settings: settings without ``SCAIMCP_``, for example ``LIMITS_INFLIGHT="4"``.
     """
     await asyncio.to_thread(migrate, Secret(database_url))
@@ -346,10 +388,15 @@ async def start_world(
         served = await stack.enter_async_context(serve_platform(platform))
         opened = listener()
         port = opened.getsockname()[1]
+        places = [bound() for _ in range(PLACES if remote else 0)]
+        for place in places:
+            stack.callback(place.close)
+        if remote:
+            settings = {**remote_settings(places), **settings}
         env = gateway_environment(port, served.url, database_url, redis_url, **settings)
         app = create_app(load({**env, **(environment or {})}), sources)
         await stack.enter_async_context(serve_app(app, opened))
         http = await stack.enter_async_context(
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True)
         )
-        yield World(f"http://127.0.0.1:{port}", app, served, http)
+        yield World(f"http://127.0.0.1:{port}", app, served, http, places.copy())

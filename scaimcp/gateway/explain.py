@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from scaimcp.errors import GatewayError
 from scaimcp.gateway.admission import first_failure, missing_module
 from scaimcp.gateway.gateway import Gateway
 from scaimcp.gateway.search import similar
@@ -107,6 +108,9 @@ def _missing(name: str, snapshots: list[Snapshot]) -> _Checks:
     A reason stands under ``module/name``, or ``module/prefix_*`` for all tools of a module.
     """
     for snapshot in snapshots:
+        refused = snapshot.withheld(name) if snapshot.withheld is not None else None
+        if refused is not None:
+            return _withheld(refused)
         for label, reason in snapshot.dropped.items():
             module_id, _, dropped = label.partition("/")
             stem = dropped.removesuffix("*")
@@ -118,8 +122,21 @@ def _missing(name: str, snapshots: list[Snapshot]) -> _Checks:
     return [_failed("exists", "There is no tool of this name.", "Check the spelling.")]
 
 
+def _withheld(refused: GatewayError) -> _Checks:
+    """Tell why a source keeps a name back; whoever lacks the permission learns no more."""
+    if refused.code == "PERMISSION_DENIED":
+        remedy = "Ask an administrator for a role that holds it."
+        return [_failed("permission", refused.message, remedy)]
+    return [
+        _passed("exists", "A remote server has it."),
+        _failed("loaded", refused.message, "Ask whoever manages the server."),
+    ]
+
+
 def _checks(tool: Tool, snapshot: Snapshot, context: RequestContext) -> _Checks:
     origin = f"a tool of the module {tool.module_id}" if tool.module_id else "a core tool"
+    if tool.definition is not None:
+        origin = "a tool of a remote server"
     checks: _Checks = [_passed("exists", f"It is {origin}."), _passed("loaded", "It is loaded.")]
     failure = first_failure(tool, context.caller.grants, snapshot.modules)
     checks.append(_module(tool, snapshot, failure == "module_enabled", context))

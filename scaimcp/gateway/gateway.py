@@ -13,13 +13,20 @@ import msgspec
 
 from scaimcp.errors import GatewayError, InputNeeded, ToolError
 from scaimcp.gateway.admission import first_failure, refusal
+from scaimcp.gateway.contents import Contents
 from scaimcp.gateway.limits import InFlight, RateLimiter
 from scaimcp.gateway.search import Indexed, index, similar
 from scaimcp.gateway.sources import CALL_SECONDS, LIST_SECONDS, ToolSource
 from scaimcp.gateway.view import GATEWAY_TOOLS, View
 from scaimcp.telemetry.logs import get_logger
 from scaimcp.telemetry.metrics import tool_call_outcome
-from scaimcp.types import RequestContext, Snapshot, Tool, ToolResult
+from scaimcp.types import (
+    Grants,
+    RequestContext,
+    Snapshot,
+    Tool,
+    ToolResult,
+)
 
 _CALLABLES = 256
 _SUGGESTIONS = 3
@@ -31,11 +38,16 @@ class Visible(msgspec.Struct, frozen=True):
 
     Callers with the same grants in tenants with the same modules share one. ``listings`` holds
     encoded lists by the edge's own keys; ``found`` the search index, built when first needed.
+    ``note`` and ``is_failing`` are what the snapshots say; ``has_aliases`` tells that some tools
+    have two names.
     """
 
     tools: tuple[Tool, ...]
     listings: dict[Any, Any]
     found: list[tuple[Indexed, ...]]
+    note: bytes = b""
+    is_failing: bool = False
+    has_aliases: bool = False
 
     def index(self) -> tuple[Indexed, ...]:
         """Return the search index."""
@@ -61,6 +73,7 @@ class Gateway:
         self._limiter = limiter
         self._inflight = inflight
         self._callables: OrderedDict[Any, Visible] = OrderedDict()
+        self.contents = Contents(self.snapshots, inflight)
 
     @property
     def sources(self) -> tuple[ToolSource, ...]:
@@ -102,14 +115,7 @@ class Gateway:
         key = (grants, *(snapshot.key for snapshot in snapshots))
         known = self._callables.get(key)
         if known is None:
-            tools = tuple(
-                tool
-                for snapshot in snapshots
-                for tool in snapshot.tools
-                if first_failure(tool, grants, snapshot.modules) is None
-            )
-            known = Visible(tuple(sorted(tools, key=_rank)), {}, [])
-            self._callables[key] = known
+            known = self._callables[key] = _visible(snapshots, grants)
             while len(self._callables) > _CALLABLES:
                 self._callables.popitem(last=False)
         else:
@@ -122,11 +128,17 @@ class Gateway:
         return tuple(tool for tool in callables.tools if view.lists(tool))
 
     async def snapshots(self, context: RequestContext, max_age: float) -> list[Snapshot]:
-        """Return every source's snapshot for the caller."""
-        return [
+        """Return every source's snapshot for the caller.
+
+        A tenant that has switched MCP off has done so for all sources.
+        """
+        snapshots = [
             source.known(context, max_age) or await source.snapshot(context, max_age)
             for source in self._sources
         ]
+        if any(snapshot.modules.mcp_is_off for snapshot in snapshots):
+            return [_switched_off(snapshot) for snapshot in snapshots]
+        return snapshots
 
     async def resolve(self, context: RequestContext, name: str) -> Resolved:
         """Return the tool called `name` if the caller may call it.
@@ -134,13 +146,17 @@ class Gateway:
         Raises:
             ToolError: ``TOOL_NOT_FOUND``, ``MODULE_NOT_ENABLED`` or ``PERMISSION_DENIED``.
         """
+        is_off = False
         for source in self._sources:
             snapshot = source.known(context, CALL_SECONDS)
             if snapshot is None:
                 snapshot = await source.snapshot(context, CALL_SECONDS)
             tool = snapshot.by_name.get(name)
             if tool is None:
+                is_off = is_off or snapshot.modules.mcp_is_off
                 continue
+            if is_off and tool.permission:
+                await self._check_switch(context, tool, snapshot)
             failure = first_failure(tool, context.caller.grants, snapshot.modules)
             if failure == "module_enabled":
                 # It may have been enabled elsewhere a moment ago.
@@ -152,7 +168,17 @@ class Gateway:
             return Resolved(tool, source)
         raise await self._not_found(context, name)
 
+    async def _check_switch(self, context: RequestContext, tool: Tool, snapshot: Snapshot) -> None:
+        """Refuse a tool where another source says that the tenant has switched MCP off."""
+        # It may have been switched on elsewhere a moment ago.
+        if any(known.modules.mcp_is_off for known in await self.snapshots(context, 0.0)):
+            raise refusal(tool, "module_enabled", _switched_off(snapshot).modules)
+
     async def _not_found(self, context: RequestContext, name: str) -> ToolError:
+        for snapshot in await self.snapshots(context, CALL_SECONDS):
+            refused = snapshot.withheld(name) if snapshot.withheld is not None else None
+            if isinstance(refused, ToolError):
+                return refused
         callables = await self.callable_tools(context, CALL_SECONDS)
         names = [tool.name for tool in callables.tools]
         details = tuple(
@@ -217,6 +243,30 @@ class Gateway:
         wait = await self.admit(context)
         if wait is not None:
             raise ToolError("RATE_LIMITED", "The gateway's own limit is reached.", retry_after=wait)
+
+
+def _visible(snapshots: Sequence[Snapshot], grants: Grants) -> Visible:
+    """Filter and arrange the tools of all sources for everyone with these grants."""
+    tools = [
+        tool
+        for snapshot in snapshots
+        for tool in snapshot.tools
+        if first_failure(tool, grants, snapshot.modules) is None
+    ]
+    return Visible(
+        tuple(sorted(tools, key=_rank)),
+        {},
+        [],
+        b",".join(snapshot.note for snapshot in snapshots if snapshot.note),
+        any(snapshot.is_failing for snapshot in snapshots),
+        any(tool.alias for tool in tools),
+    )
+
+
+def _switched_off(snapshot: Snapshot) -> Snapshot:
+    """Return a snapshot of a tenant that has switched MCP off, whichever source knows of it."""
+    modules = msgspec.structs.replace(snapshot.modules, mcp_is_off=True)
+    return msgspec.structs.replace(snapshot, modules=modules)
 
 
 def _rank(tool: Tool) -> int:

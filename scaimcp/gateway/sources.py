@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
-from scaimcp.types import RequestContext, Snapshot, Tool, ToolResult
+from msgspec import Raw
+
+from scaimcp.types import ContentKind, Listing, RequestContext, Snapshot, Tool, ToolResult
 
 # How old known module states may be. Spec: scaigrid 4.
 CALL_SECONDS = 60.0
@@ -43,5 +45,46 @@ class ToolSource(Protocol):
 
         Raises:
             ToolError: the call failed.
+        """
+        ...
+
+
+class ContentSource(Protocol):
+    """One origin of resources and prompts, beside or without tools."""
+
+    async def listing(self, context: RequestContext, kind: ContentKind) -> Listing:
+        """Return what the caller may list of a kind; never raises for an upstream's sake."""
+        ...
+
+    async def read(self, context: RequestContext, uri: str) -> ToolResult | None:
+        """Read a resource; None where the URI is none of this source's.
+
+        Raises:
+            GatewayError: refused, or the upstream failed.
+        """
+        ...
+
+    async def prompt(
+        self, context: RequestContext, name: str, arguments: bytes
+    ) -> ToolResult | None:
+        """Get a prompt with JSON arguments, b"" for none; None where it is none of this source's.
+
+        Raises:
+            GatewayError: refused, or the upstream failed.
+        """
+        ...
+
+    async def complete(
+        self, context: RequestContext, reference: dict[str, Any], params: dict[str, Raw]
+    ) -> Raw | None:
+        """Return encoded suggestions for an argument; None where this source has none.
+
+        Args:
+            context: who asks.
+            reference: ``ref``, of one of the two types and with its name or URI.
+            params: ``argument`` and ``context``, encoded.
+
+        Raises:
+            GatewayError: refused, or the upstream failed.
         """
         ...

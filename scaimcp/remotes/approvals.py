@@ -21,6 +21,7 @@ from scaimcp.remotes.consent_events import consent_event, count_consent
 from scaimcp.remotes.consent_rules import host_of
 from scaimcp.remotes.enumerations import ApprovalState
 from scaimcp.remotes.models import Page, Position
+from scaimcp.remotes.refusals import state_conflict
 from scaimcp.remotes.shown_arguments import ShownArguments
 from scaimcp.types import Caller, RequestContext
 
@@ -120,7 +121,7 @@ class Approvals:
         async with self._database.transaction() as connection:
             found = await self._found(connection, caller, approval_id)
             if digest != found.binding.arguments_digest:
-                raise _conflict("The question is about other arguments.")
+                raise state_conflict("The question is about other arguments.")
             if found.state is not _DECIDED[is_approved]:
                 found = await self._decided(connection, context, found, is_approved)
             return (await self._views(connection, (found,)))[0]
@@ -129,14 +130,16 @@ class Approvals:
         self, connection: Any, context: RequestContext, found: Approval, is_approved: bool
     ) -> Approval:
         if is_approved and found.state is ApprovalState.PENDING and self._text(found) is None:
-            raise _conflict("The arguments cannot be shown any more; let the call be repeated.")
+            raise state_conflict(
+                "The arguments cannot be shown any more; let the call be repeated."
+            )
         bound = found.binding
         word = ApprovalDecision(found.id, bound.arguments_digest, is_approved)
         decided = await approval_store.decide_approval(
             connection, bound.tenant_id, bound.caller_user_id, word
         )
         if decided is None:
-            raise _conflict("The question is decided or its time is over.")
+            raise state_conflict("The question is decided or its time is over.")
         verb = _VERBS[is_approved]
         await audit.record(connection, consent_event(verb, found.id, bound, found.mode), context)
         count_consent(found.mode, decided.state)
@@ -158,9 +161,11 @@ class Approvals:
         tenant_id = found[0].binding.tenant_id
         ids = sorted({approval.binding.server_id for approval in found})
         servers = await approval_store.asked_servers(connection, tenant_id, ids)
-        return tuple(self._view(each, servers[each.binding.server_id]) for each in found)
+        return tuple(self._view(each, servers.get(each.binding.server_id)) for each in found)
 
-    def _view(self, approval: Approval, server: AskedServer) -> ApprovalView:
+    def _view(self, approval: Approval, server: AskedServer | None) -> ApprovalView:
+        # It may have been deleted between two statements.
+        server = server or AskedServer(approval.binding.server_id, "", "")
         return ApprovalView(
             approval.id,
             ServerView(server.id, server.name, host_of(server.endpoint_origin)),
@@ -179,7 +184,3 @@ class Approvals:
         if opened is None:
             return None
         return msgspec.Raw(opened.text.encode()) if opened.is_complete else opened.text
-
-
-def _conflict(message: str) -> RequestRefused:
-    return RequestRefused("SCAILINK_STATE_CONFLICT", message, http_status=409)

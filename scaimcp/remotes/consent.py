@@ -24,15 +24,9 @@ from scaimcp.remotes.consent_events import FORM, PAGE, consent_event, count_cons
 from scaimcp.remotes.consent_rules import Verdict, judge
 from scaimcp.remotes.enumerations import ConsentTier
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.request_state import (
-    MAX_UPSTREAM_BYTES,
-    CallBinding,
-    RequestState,
-    RequestStates,
-    Stage,
-    unusable_state,
-)
+from scaimcp.remotes.request_state import CallBinding, RequestState, Stage
 from scaimcp.remotes.shown_arguments import ShownArguments
+from scaimcp.remotes.state_sealing import MAX_UPSTREAM_BYTES, RequestStates, unusable_state
 from scaimcp.telemetry.logs import get_logger
 from scaimcp.types import Dialogue, RequestContext
 
@@ -331,7 +325,9 @@ def bound(call: ConsentCall) -> tuple[dict[str, Any], CallBinding]:
         digest = arguments_digest(arguments)
     except CanonicalError as error:
         raise ToolError("INVALID_ARGUMENTS", f"The arguments: {error}.") from None
-    return arguments, CallBinding(call.server.id, call.tool, digest, call.definition_hash)
+    server = call.server
+    binding = CallBinding(server.id, call.tool, digest, call.definition_hash, server.config_version)
+    return arguments, binding
 
 
 def owned_binding(call: ConsentCall, binding: CallBinding) -> Binding:

@@ -20,12 +20,14 @@ def consent_event(verb: str, approval_id: str, binding: Binding, mode: str) -> A
         mode: how the user is asked: `FORM` or `PAGE`.
     """
     data = {
-        "server_id": binding.server_id,
+        "approval_id": approval_id,
         "tool": binding.tool,
         "digest": binding.arguments_digest.hex(),
         "mode": mode,
     }
-    return AuditEvent(binding.tenant_id, f"consent.{verb}", "approval", approval_id, data=data)
+    return AuditEvent(
+        binding.tenant_id, f"consent.{verb}", "remote_server", binding.server_id, data=data
+    )
 
 
 def count_consent(mode: str, outcome: str) -> None:

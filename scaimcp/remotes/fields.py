@@ -6,7 +6,7 @@ Values of credentials are never repeated. Spec: remote-servers 1 (fields), 5 (he
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -170,6 +170,13 @@ _REQUIRED = ("name", "endpoint_url", "auth_type")
 _IMMUTABLE = frozenset(
     {"id", "is_tenant_shared", "owner_user_id", "slug", "status", "tenant_id", "version"}
 )
+
+
+def unknown_fields(body: Mapping[str, Any], known: Collection[str], faults: Faults) -> None:
+    """Note every field of `body` that is not `known`."""
+    for field in body:
+        if field not in known:
+            faults.add(_printable(field), "is not a known field")
 
 
 def read_registration(body: Mapping[str, Any]) -> Registration:

@@ -43,7 +43,7 @@ from scaimcp.upstream.errors import (
 from scaimcp.versions.store import raise_version
 
 CONTACTED = (Status.ACTIVE, Status.ERROR)
-_OUR_LIMITS = (CircuitOpenError, PoolExhaustedError, RemoteBusyError)
+_OUR_LIMITS = CircuitOpenError | PoolExhaustedError | RemoteBusyError
 _STATE_FIELDS = State.__struct_fields__
 _log = get_logger("scaimcp.remotes")
 
@@ -85,17 +85,19 @@ async def read_server(connection: Any, tenant_id: str, server_id: str) -> Regist
     return await store.get_server(connection, anyone, server_id)
 
 
-async def begin(
-    connection: Any, found: RegisteredServer, purpose: str, job: str
-) -> Lease | None:
-    """Take the lease of a server that was just read; None while somebody else holds it."""
+async def begin(connection: Any, found: RegisteredServer, purpose: str, job: str) -> Lease | None:
+    """Take the lease of a server that was just read.
+
+    None: somebody else holds it, or the server is not contacted any more.
+    """
     row = found.row
     seq = await take_lease(connection, row.tenant_id, row.id, f"{purpose}:{job}"[:200])
     if seq is None:
         return None
     # Read again: nothing of it may be older than the lease.
     fresh = await read_server(connection, row.tenant_id, row.id)
-    if fresh is None:
+    if fresh is None or fresh.state.status not in CONTACTED:
+        await release_lease(connection, row.tenant_id, row.id, seq)
         return None
     fields = await credentials.read_fields(connection, row.tenant_id, row.id)
     return Lease(fresh, fields, seq, purpose, job)
@@ -132,7 +134,7 @@ def observed(error: UpstreamError | CredentialFailure, source: Source, at: datet
         return Busy(source, at, error.retry_after, error.message)
     if isinstance(error, CredentialMissing):
         return Fail(source, at, error.health_name, error.message)
-    if isinstance(error, CredentialFailure) or isinstance(error, _OUR_LIMITS):
+    if isinstance(error, CredentialFailure | _OUR_LIMITS):
         return Local(source, at, error.health_name, error.message)
     return Fail(source, at, error.health_name, error.message)
 

@@ -90,6 +90,7 @@ class Snapshots:
         age = now - entry.checked_at
         if not entry.is_stale and age < self._rules.trusted:
             if age >= self._rules.early:
+                self._entries.move_to_end(tenant_id)
                 self._begin(entry, now)
             return entry.offers
         if now - entry.failed_at < self._rules.pause:

@@ -41,6 +41,14 @@ class Access:
         token = admittance.bearer(raw.encode("latin-1") if raw is not None else None)
         if token is None:
             raise missing_token(self._metadata)
+        return await self.confirmed(request, token)
+
+    async def confirmed(self, request: Request, token: str) -> RequestContext:
+        """Return who holds `token`, however it came.
+
+        Raises:
+            RequestRefused: as `context`.
+        """
         if not token:
             raise invalid_token(self._metadata)
         given = request.headers.get("traceparent")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -12,11 +13,17 @@ from scaimcp.rest.responses import plain
 from scaimcp.rest.routes import RestRoute
 
 _REFERENCE = "#/components/schemas/{name}"
+_CONVERTER = re.compile(r":\w+}")
 _MEANINGS = {
     304: "Not modified.",
+    400: "The body is not one JSON object.",
     401: "No bearer, or one that is not accepted; see WWW-Authenticate.",
     403: "The caller lacks the permission.",
     404: "Not found.",
+    409: "The state of things forbids it; code and details say what.",
+    412: "The version named by If-Match is not the current one.",
+    413: "The body is too large.",
+    415: "The body is not declared as JSON.",
     422: "A parameter is not valid.",
     429: "Too many requests; see Retry-After.",
     502: "The platform's answer cannot be used.",
@@ -56,7 +63,7 @@ class ErrorEnvelope(msgspec.Struct, frozen=True):
 
 def document(routes: tuple[RestRoute, ...], version: str) -> dict[str, Any]:
     """Return the document of `routes`."""
-    types = [kind for route in routes for kind in _alternatives(route)]
+    types = [kind for route in routes for kind in _described(route)]
     schemas, components = msgspec.json.schema_components(
         [*types, ErrorEnvelope, Meta], ref_template=_REFERENCE
     )
@@ -64,8 +71,14 @@ def document(routes: tuple[RestRoute, ...], version: str) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for route in routes:
         found = [next(described) for _ in _alternatives(route)]
-        schema = found[0] if len(found) == 1 else {"oneOf": found}
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schema)
+        schema = found[0] if len(found) == 1 else {"anyOf": found}
+        operation = _operation(route, schema)
+        if route.body is not None:
+            content = {"application/json": {"schema": next(described)}}
+            operation["requestBody"] = {"required": True, "content": content}
+        # How a parameter is matched is the router's affair.
+        path = _CONVERTER.sub("}", route.path)
+        paths.setdefault(path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
@@ -85,6 +98,10 @@ def _alternatives(route: RestRoute) -> tuple[Any, ...]:
     return route.data if isinstance(route.data, tuple) else (route.data,)
 
 
+def _described(route: RestRoute) -> tuple[Any, ...]:
+    return _alternatives(route) if route.body is None else (*_alternatives(route), route.body)
+
+
 def _operation(route: RestRoute, schema: dict[str, Any]) -> dict[str, Any]:
     if route.is_enveloped:
         schema = {
@@ -101,7 +118,7 @@ def _operation(route: RestRoute, schema: dict[str, Any]) -> dict[str, Any]:
         "summary": route.summary,
         "security": [{"bearer": []}] if route.needs_bearer else [],
         "responses": {
-            "200": {"description": "Success.", "content": {route.media_type: {"schema": schema}}},
+            str(route.status): _success(route, schema),
             **{str(status): _error(status, route) for status in route.errors},
         },
     }
@@ -117,6 +134,13 @@ def _operation(route: RestRoute, schema: dict[str, Any]) -> dict[str, Any]:
             for parameter in route.parameters
         ]
     return operation
+
+
+def _success(route: RestRoute, schema: dict[str, Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": "Success."}
+    if route.status != 204:
+        described["content"] = {route.media_type: {"schema": schema}}
+    return described
 
 
 def _error(status: int, route: RestRoute) -> dict[str, Any]:

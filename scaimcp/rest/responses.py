@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -21,14 +22,22 @@ def success(data: Any, request_id: str) -> Response:
     )
 
 
+def listing(items: Sequence[Any], next_cursor: str | None, request_id: str) -> Response:
+    """Return a page of a list: ``data.items`` and ``pagination`` beside it."""
+    body = {
+        "status": "ok",
+        "data": {"items": items},
+        "pagination": {"has_more": next_cursor is not None, "next_cursor": next_cursor},
+        "meta": {"request_id": request_id},
+    }
+    return Response(
+        msgspec.json.encode(body), media_type=JSON, headers={"x-request-id": request_id}
+    )
+
+
 def failure(error: GatewayError, request_id: str) -> Response:
     """Return the error envelope in the status that the error asks for."""
-    value: dict[str, Any] = {"code": error.code, "message": clean_message(error.message)}
-    if error.retry_after is not None:
-        value["retry_after"] = error.retry_after
-    if error.details:
-        value["details"] = list(error.details)
-    body = {"status": "error", "error": value, "meta": {"request_id": request_id}}
+    body = {"status": "error", "error": error_value(error), "meta": {"request_id": request_id}}
     headers = {"x-request-id": request_id}
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
@@ -37,6 +46,17 @@ def failure(error: GatewayError, request_id: str) -> Response:
     return Response(
         msgspec.json.encode(body), status_code=error.http_status, media_type=JSON, headers=headers
     )
+
+
+def error_value(error: GatewayError) -> dict[str, Any]:
+    """Return the ``error`` object, without the request's id."""
+    message = clean_message(error.message, error.message_chars)
+    value: dict[str, Any] = {"code": error.code, "message": message}
+    if error.retry_after is not None:
+        value["retry_after"] = error.retry_after
+    if error.details:
+        value["details"] = list(error.details)
+    return value
 
 
 def plain(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

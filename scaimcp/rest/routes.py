@@ -27,7 +27,8 @@ class RestRoute(msgspec.Struct, frozen=True):
     ``data`` is the type of the answer's payload, or a tuple of alternatives; ``is_enveloped``
     says whether it stands in ``data``. ``errors`` are the statuses besides success that the
     operation documents. ``has_preflight``: browsers of any origin may ask, so the handler gets
-    OPTIONS too.
+    OPTIONS too. ``body`` is the type of the JSON object that the operation takes, None for none;
+    ``status`` is that of success.
     """
 
     method: str
@@ -42,3 +43,5 @@ class RestRoute(msgspec.Struct, frozen=True):
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[int, ...] = ()
     media_type: str = "application/json"
+    body: Any = None
+    status: int = 200

@@ -18,6 +18,7 @@ from scaimcp.gateway.view import View
 from scaimcp.scaigrid.envelope import AuthenticationLost
 from scaimcp.server.asgi import Receive
 from scaimcp.server.attendant import PACE, Attendant, ClientGone, Pace
+from scaimcp.server.call import Call
 from scaimcp.server.envelope import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
@@ -39,7 +40,7 @@ from scaimcp.server.envelope import (
 )
 from scaimcp.server.exchange import Exchange, word
 from scaimcp.server.headers import check_envelope
-from scaimcp.server.methods import METHOD_NAMES, Call, Methods
+from scaimcp.server.methods import METHOD_NAMES, Methods
 from scaimcp.server.progress import Progress
 from scaimcp.server.revisions import ASSUMED, MODERN, SUPPORTED, Revision, of_header
 from scaimcp.server.session import Session, Sessions
@@ -49,6 +50,8 @@ from scaimcp.types import RequestContext
 
 # HTTP 400 in every revision; other errors ride on 200 before 2026-07-28.
 _ALWAYS_400 = frozenset({PARSE_ERROR, INVALID_REQUEST, HEADER_MISMATCH, UNSUPPORTED_VERSION})
+# What an upstream may take its time for.
+_ATTENDED = frozenset({"tools/call", "resources/read", "prompts/get"})
 _log = get_logger("scaimcp.server")
 
 
@@ -180,12 +183,12 @@ class Dispatcher:
         context = _traced(request, params)
         if progress is not None:
             context = msgspec.structs.replace(context, progress=progress.send)
-        call = Call(context, revision, params, request.view, request.path, request.headers)
+        call = _call(request, context, params, revision)
         answer = self._methods.answer(method, call)
-        if method != "tools/call":
+        if method not in _ATTENDED:
             result = await answer
         else:
-            exchange.tool = params.name
+            exchange.tool = params.name if method == "tools/call" else None
             beat = progress.beat if progress is not None else _silent_beat(request)
             attendant = Attendant(request.receive, beat, self._pace)
             key = self._register(request, message_id, revision, attendant)
@@ -289,9 +292,7 @@ class Dispatcher:
                 raise ProtocolError(INVALID_REQUEST, "initialize cannot be part of a batch")
             params = read_params(message)
             check_envelope(request.headers, request.repeated, message.method, params, revision)
-            call = Call(
-                request.context, revision, params, request.view, request.path, request.headers
-            )
+            call = _call(request, request.context, params, revision)
             result = await self._methods.answer(message.method, call)
         except GatewayError as error:
             request.exchange.failed(word(error))
@@ -301,6 +302,18 @@ class Dispatcher:
             request.exchange.failed("INTERNAL_ERROR")
             return error_message(message_id, internal_error(), gateway_id)
         return b"".join(result_message(message_id, result))
+
+
+def _call(request: Inbound, context: RequestContext, params: Params, revision: Revision) -> Call:
+    return Call(
+        context,
+        revision,
+        params,
+        request.view,
+        request.path,
+        request.headers,
+        session=request.session,
+    )
 
 
 def _read_entry(entry: bytes) -> Message | ProtocolError:

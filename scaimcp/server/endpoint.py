@@ -29,6 +29,8 @@ from scaimcp.telemetry.logs import get_logger
 from scaimcp.telemetry.metrics import in_flight, request_outcome
 from scaimcp.types import Caller, RequestContext, Secret
 
+HOPS = b"x-scaimcp-hops"
+MAX_HOPS = 3
 _ALLOW = ((b"allow", b"POST"),)
 _log = get_logger("scaimcp.server")
 
@@ -116,6 +118,7 @@ class McpEndpoint:
                 "METHOD_NOT_ALLOWED", "This endpoint takes POST only.", http_status=405
             )
         admittance.check_media_type(headers.get(b"content-type"))
+        _check_hops(headers)
         if self._running > policy.inflight:
             raise RequestRefused(
                 "GATEWAY_BUSY", "Too many requests are running.", http_status=503, retry_after=1
@@ -173,6 +176,7 @@ class McpEndpoint:
             self._client_ip(scope),
             view=view,
             answer=exchange,
+            hops=int(headers[HOPS]) if HOPS in headers else 0,
         )
 
     def _client_ip(self, scope: Scope) -> str | None:
@@ -224,6 +228,15 @@ def origin_of(url: str) -> str:
     parts = urlsplit(url.lower())
     default = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
     return f"{parts.scheme}://{parts.netloc.removesuffix(default)}"
+
+
+def _check_hops(headers: dict[bytes, bytes]) -> None:
+    """Refuse requests that have passed too many gateways, or do not say how many."""
+    hops = headers.get(HOPS)
+    if hops is not None and not (hops.isdigit() and len(hops) == 1 and int(hops) < MAX_HOPS):
+        raise RequestRefused(
+            "LOOP_DETECTED", "The request has passed too many gateways.", http_status=508
+        )
 
 
 def _too_large() -> RequestRefused:

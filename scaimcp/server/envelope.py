@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from scaimcp.errors import GatewayError, ProtocolError, ToolError
+from scaimcp.errors import GatewayError, ProtocolError
 from scaimcp.jsontext import depth_exceeds
 from scaimcp.telemetry.redaction import clean_message
 
@@ -75,6 +75,7 @@ class Params(msgspec.Struct):
     capabilities: dict[str, Any] | UnsetType = UNSET
     client_info: dict[str, Any] | UnsetType = msgspec.field(default=UNSET, name="clientInfo")
     request_id: Raw = msgspec.field(default=_ABSENT, name="requestId")
+    context: Raw = _ABSENT
     input_responses: Raw = msgspec.field(default=_ABSENT, name="inputResponses")
     request_state: Raw = msgspec.field(default=_ABSENT, name="requestState")
 
@@ -193,7 +194,7 @@ def error_object(error: GatewayError, gateway_request_id: str) -> dict[str, Any]
         value["retry_after"] = error.retry_after
     if error.details:
         value["details"] = list(error.details)
-    if isinstance(error, ToolError):
+    if error.members:
         value |= error.members
     return value
 

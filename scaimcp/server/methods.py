@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -18,22 +17,23 @@ from msgspec import UNSET
 from scaimcp.errors import InputNeeded, ProtocolError, RequestRefused, ToolError
 from scaimcp.gateway.gateway import Gateway, Visible
 from scaimcp.gateway.view import CALL_TOOL, View
+from scaimcp.remotes.naming import NameStyle
 from scaimcp.scaigrid.envelope import AuthenticationLost
 from scaimcp.sealing import Sealer
 from scaimcp.server import headers as header_rules
+from scaimcp.server.call import Call, Cursors
+from scaimcp.server.contents import ContentMethods
 from scaimcp.server.dialogue import in_dialogue
 from scaimcp.server.envelope import (
     INVALID_PARAMS,
     METHOD_NOT_FOUND,
-    RESOURCE_NOT_FOUND,
-    Params,
     encode,
 )
 from scaimcp.server.rendering import Page, Parts, Renderer, tools_array
 from scaimcp.server.revisions import SUPPORTED, Revision, negotiate
 from scaimcp.server.session import Sessions
-from scaimcp.server.subscriptions import ANNOUNCED
-from scaimcp.types import RequestContext, Tool
+from scaimcp.server.subscriptions import ALL_ANNOUNCED, ANNOUNCED
+from scaimcp.types import Tool
 
 INSTRUCTIONS = (
     "ScaiGrid as tools: inference, models, sessions, rooms, accounting, administration and the "
@@ -45,32 +45,8 @@ _DISCOVER_TTL_MS = 3_600_000
 # own words, so without a bound they could fill the memory.
 _LISTINGS = 16
 _SCHEMAS = 4_096
-_REFERENCES = {"ref/prompt": "name", "ref/resource": "uri"}
 
-
-class Position(msgspec.Struct, frozen=True, array_like=True):
-    """Content of a sealed cursor: whose it is, of which list, and where the next page begins."""
-
-    tenant_id: str
-    user_id: str
-    digest: bytes
-    start: int
-
-
-_decode_position = msgspec.msgpack.Decoder(Position).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
-
-
-class Call(msgspec.Struct):
-    """One request on its way through a method; ``new_session`` is set by ``initialize``."""
-
-    context: RequestContext
-    revision: Revision
-    params: Params
-    view: View
-    path: str
-    headers: dict[bytes, bytes]
-    new_session: str | None = None
 
 
 class Methods:
@@ -89,9 +65,10 @@ class Methods:
         self._gateway = gateway
         self._renderer = renderer
         self._sessions = sessions
-        self._cursors = cursors
+        self._cursors = Cursors(cursors)
         self._surfaces = surfaces
         self._page_size = page_size
+        self._contents = ContentMethods(gateway.contents, renderer, self._cursors, page_size)
         self._param_headers: dict[int, tuple[Any, header_rules.ParamHeaders]] = {}
 
     def answer(self, method: str, call: Call) -> Awaitable[Parts]:
@@ -164,7 +141,9 @@ class Methods:
 
     def _capabilities(self, revision: Revision) -> dict[str, Any]:
         """Only a modern client can be told of changes: the others have no open stream."""
-        announced = ANNOUNCED if revision.is_modern else frozenset[str]()
+        announced = frozenset[str]()
+        if revision.is_modern:
+            announced = ANNOUNCED if self._gateway.contents.is_empty else ALL_ANNOUNCED
         capabilities: dict[str, Any] = {
             surface: {"listChanged": True} if surface in announced else {}
             for surface in ("tools", "resources", "prompts")
@@ -181,43 +160,34 @@ class Methods:
     async def list_tools(self, call: Call) -> Parts:
         """Return one page of the tools that the caller may call."""
         visible = await self._gateway.callable_tools(call.context)
-        cursor = call.params.cursor
-        start = self._position(call, visible, cursor) if isinstance(cursor, str) else 0
+        cursor, caller, start = call.params.cursor, call.context.caller, 0
+        if isinstance(cursor, str):
+            start = self._cursors.open(cursor, caller, _digest(visible, call.view))
         page = self._page(call, visible, start)
         if page.next_start is None:
             return page.result(call.context.request_id)
-        caller = call.context.caller
         digest = _digest(visible, call.view)
-        following = Position(caller.tenant_id, caller.user_id, digest, page.next_start)
-        sealed = self._cursors.seal(msgspec.msgpack.encode(following))
-        return page.result(call.context.request_id, sealed)
+        return page.result(
+            call.context.request_id, self._cursors.seal(caller, digest, page.next_start)
+        )
 
     def _page(self, call: Call, visible: Visible, start: int) -> Page:
         """Return an encoded page, built once for all who see the same tools in the same view."""
-        key = (call.revision.name, call.view, start)
+        style: NameStyle = (
+            call.style(self._renderer.name_style) if visible.has_aliases else "dotted"
+        )
+        key = (call.revision.name, call.view, start, style)
         page: Page | None = visible.listings.get(key)
         if page is None:
             tools = [tool for tool in visible.tools if call.view.lists(tool)]
             end = start + self._page_size
-            array = tools_array(tools[start:end], call.revision, call.view.dialect)
+            array = tools_array(tools[start:end], call.revision, call.view.dialect, style)
             following = end if end < len(tools) else None
-            page = self._renderer.page("tools", array, call.revision, following)
+            page = self._renderer.page("tools", array, call.revision, following, visible)
             if len(visible.listings) >= _LISTINGS:
                 visible.listings.clear()
             visible.listings[key] = page
         return page
-
-    def _position(self, call: Call, visible: Visible, cursor: str) -> int:
-        """Return where a cursor points; it counts only for the same caller, view and catalogue."""
-        plain = self._cursors.open(cursor)
-        if plain is not None:
-            with suppress(msgspec.DecodeError):
-                given = _decode_position(plain)
-                caller = call.context.caller
-                digest = _digest(visible, call.view)
-                if given == Position(caller.tenant_id, caller.user_id, digest, given.start):
-                    return given.start
-        raise _stale_cursor()
 
     async def call_tool(self, call: Call) -> Parts:
         """Call one tool; failures of the call are results with ``isError``."""
@@ -257,58 +227,33 @@ class Methods:
             arguments = _read_object(bytes(call.params.arguments))
             header_rules.check_params(known[1], arguments, call.headers)
 
-    async def list_nothing(self, call: Call, key: str) -> Parts:
-        """Return an empty page: no source of this surface is plugged in."""
-        if isinstance(call.params.cursor, str):
-            raise _stale_cursor()
-        page = self._renderer.page(key, b"[]", call.revision)
-        return page.result(call.context.request_id)
-
     async def list_resources(self, call: Call) -> Parts:
         """List resources."""
-        return await self.list_nothing(call, "resources")
+        return await self._contents.list(call, "resources")
 
     async def list_templates(self, call: Call) -> Parts:
         """List resource templates."""
-        return await self.list_nothing(call, "resourceTemplates")
+        return await self._contents.list(call, "resourceTemplates")
 
     async def list_prompts(self, call: Call) -> Parts:
         """List prompts."""
-        return await self.list_nothing(call, "prompts")
+        return await self._contents.list(call, "prompts")
 
     async def read_resource(self, call: Call) -> Parts:
-        """Refuse: there is no such resource."""
-        if call.params.uri is UNSET:
-            raise ProtocolError(INVALID_PARAMS, "params.uri is required")
-        number = INVALID_PARAMS if call.revision.is_modern else RESOURCE_NOT_FOUND
-        raise ProtocolError(number, "Resource not found", data={"uri": call.params.uri[:512]})
+        """Read one resource."""
+        return await self._contents.read(call)
 
     async def get_prompt(self, call: Call) -> Parts:
-        """Refuse: there is no such prompt."""
-        if call.params.name is UNSET:
-            raise ProtocolError(INVALID_PARAMS, "params.name is required")
-        raise ProtocolError(INVALID_PARAMS, "There is no such prompt.")
+        """Get one prompt."""
+        return await self._contents.prompt(call)
 
     async def complete(self, call: Call) -> Parts:
-        """Complete an argument: no prompt or template is plugged in, so nothing is suggested."""
-        reference, argument = call.params.ref, call.params.argument
-        if reference is UNSET or argument is UNSET:
-            raise ProtocolError(INVALID_PARAMS, "params.ref and params.argument are required")
-        if not isinstance(argument.get("name"), str) or not isinstance(argument.get("value"), str):
-            raise ProtocolError(INVALID_PARAMS, "params.argument needs name and value")
-        named = _REFERENCES.get(str(reference.get("type")))
-        if named is None or not isinstance(reference.get(named), str):
-            raise ProtocolError(INVALID_PARAMS, "params.ref names neither prompt nor resource")
-        members = b'"completion":{"values":[]}'
-        return self._renderer.result(members, call.context.request_id, call.revision)
+        """Complete an argument."""
+        return await self._contents.complete(call)
 
 
 def _unknown_tool(error: ToolError) -> ProtocolError:
     return ProtocolError(INVALID_PARAMS, error.message, code=error.code, details=error.details)
-
-
-def _stale_cursor() -> ProtocolError:
-    return ProtocolError(INVALID_PARAMS, "The cursor is not valid any more; list again.")
 
 
 def _read_object(arguments: bytes) -> dict[str, Any]:

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
+from msgspec import Raw
 
 from scaimcp.errors import GatewayError, InputNeeded
+from scaimcp.remotes.bridging import for_era
+from scaimcp.remotes.naming import NameStyle, listed_name
 from scaimcp.server.envelope import REQUEST_ID, SERVER_INFO, encode, error_object
 from scaimcp.server.revisions import Revision
-from scaimcp.types import Tool, ToolResult
+from scaimcp.types import Listed, Tool, ToolResult
 
 TTL_MS = 60_000
+# While a visible server fails its tools may come back at any time.
+FAILING_TTL_MS = 30_000
 # Pieces of an encoded result object and of the brace that closes its message, in order. A large
 # piece comes last, so that it can be sent as it is, without a copy and without another write.
 Parts = tuple[bytes, ...]
@@ -26,8 +31,48 @@ _GEMINI_DROPS = frozenset(
 )  # fmt: skip
 
 
-def tool_fields(tool: Tool, revision: Revision, dialect: str) -> dict[str, Any]:
-    """Return a tool's definition as `revision` spells it."""
+# Members of definitions that came with structured results, in 2025-06-18.
+_STRUCTURED = frozenset({"title", "outputSchema", "icons", "_meta"})
+# Nothing here runs tasks, so no definition may offer them.
+_NEVER = frozenset({"execution"})
+
+
+def foreign_fields(
+    definition: dict[str, Any], key: str, name: str, revision: Revision
+) -> dict[str, Any]:
+    """Return a remote definition as it came, under `name`, without what `revision` lacks."""
+    fields = {
+        member: value
+        for member, value in definition.items()
+        if member not in _NEVER and (revision.has_structure or member not in _STRUCTURED)
+    }
+    fields[key] = name
+    if not revision.has_annotations:
+        fields.pop("annotations", None)
+    output = fields.get("outputSchema")
+    # Before 2026-07-28 a structured result is an object.
+    if output is not None and not revision.is_modern and output.get("type") != "object":
+        del fields["outputSchema"]
+    return fields
+
+
+def tool_fields(
+    tool: Tool, revision: Revision, dialect: str, style: NameStyle = "dotted"
+) -> dict[str, Any]:
+    """Return a tool's definition as `revision` spells it.
+
+    Args:
+        tool: what is listed.
+        revision: the client's.
+        dialect: ``canonical`` or ``gemini``.
+        style: which of a remote tool's two names.
+    """
+    if tool.definition is not None:
+        name = listed_name(tool.name, tool.alias, style) if tool.alias else tool.name
+        foreign = foreign_fields(tool.definition, "name", name, revision)
+        if dialect != "canonical":
+            foreign["inputSchema"] = gemini(tool.input_schema)
+        return foreign
     schema = tool.input_schema if dialect == "canonical" else gemini(tool.input_schema)
     fields: dict[str, Any] = {"name": tool.name}
     if revision.has_structure:
@@ -60,47 +105,102 @@ def gemini(schema: Any) -> Any:
     return schema
 
 
-def tools_array(tools: Sequence[Tool], revision: Revision, dialect: str) -> bytes:
+def tools_array(
+    tools: Sequence[Tool], revision: Revision, dialect: str, style: NameStyle = "dotted"
+) -> bytes:
     """Return the encoded array of definitions."""
-    return encode([tool_fields(tool, revision, dialect) for tool in tools])
+    return encode([tool_fields(tool, revision, dialect, style) for tool in tools])
+
+
+def listed_array(items: Sequence[Listed], revision: Revision, style: NameStyle) -> bytes:
+    """Return the encoded array of resources, templates or prompts."""
+    return encode(
+        [
+            foreign_fields(
+                item.definition,
+                item.key,
+                listed_name(item.name, item.alias, style) if item.alias else item.name,
+                revision,
+            )
+            for item in items
+        ]
+    )
 
 
 class Page(msgspec.Struct, frozen=True):
     """One page of a list, encoded but for cursor and request id, which come first.
 
-    ``next_start`` is where the next page begins, None on the last one. Nothing in a page depends
-    on the caller, so callers who see the same tools share it.
+    ``note`` ends the ``_meta`` object behind the request id. ``next_start`` is where the next
+    page begins, None on the last one. Nothing in a page depends on the caller, so callers who see
+    the same tools share it.
     """
 
     head: bytes
     rest: bytes
     next_start: int | None = None
+    note: bytes = b'"},'
 
     def result(self, request_id: str, cursor: str | None = None) -> Parts:
         """Return the result object; the large part is not copied here."""
         following = b'"nextCursor":"%b",' % cursor.encode() if cursor is not None else b""
-        return (self.head, request_id.encode(), b'"},', following, self.rest)
+        return (self.head, request_id.encode(), self.note, following, self.rest)
+
+
+class Said(Protocol):
+    """What the sources of a list say beside its items."""
+
+    @property
+    def note(self) -> bytes:
+        """Encoded members of ``_meta``, b"" for none."""
+        ...
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the list may change at any time."""
+        ...
 
 
 class Renderer:
-    """Encodes results for one server identity."""
+    """Encodes results for one server identity.
 
-    def __init__(self, name: str, version: str) -> None:
+    Args:
+        name: of this server.
+        version: of this server.
+        name_style: the operator's choice of names: ``auto``, ``safe`` or ``dotted``.
+    """
+
+    def __init__(self, name: str, version: str, name_style: str = "auto") -> None:
+        self.name_style = name_style
         self.info = {"name": name, "version": version}
         info = encode({SERVER_INFO: self.info})[1:-1]
         self._meta_modern = b'"_meta":{' + info + b',"' + REQUEST_ID.encode() + b'":"'
         self._meta_handshake = b'"_meta":{"' + REQUEST_ID.encode() + b'":"'
 
     def page(
-        self, key: str, array: bytes, revision: Revision, next_start: int | None = None
+        self,
+        key: str,
+        array: bytes,
+        revision: Revision,
+        next_start: int | None = None,
+        said: Said | None = None,
     ) -> Page:
-        """Return a list page; caching hints only where the revision has them."""
+        """Return a list page; caching hints only where the revision has them.
+
+        Args:
+            key: name of the list's member.
+            array: the encoded list.
+            revision: the client's.
+            next_start: where the next page begins, None on the last one.
+            said: what the sources say about the list, None for nothing.
+        """
         body = b'"%b":%b' % (key.encode(), array)
+        note = b'",%b},' % said.note if said is not None and said.note else b'"},'
         if revision.is_modern:
             head = b'{"resultType":"complete",' + self._meta_modern
-            rest = b'%b,"ttlMs":%d,"cacheScope":"private"}}' % (body, TTL_MS)
-            return Page(head, rest, next_start)
-        return Page(b"{" + self._meta_handshake, body + b"}}", next_start)
+            ttl = FAILING_TTL_MS if said is not None and said.is_failing else TTL_MS
+            rest = b'%b,"ttlMs":%d,"cacheScope":"private"}}' % (body, ttl)
+            return Page(head, rest, next_start, note)
+        return Page(b"{" + self._meta_handshake, body + b"}}", next_start, note)
 
     def result(self, members: bytes, request_id: str, revision: Revision) -> Parts:
         """Return a result object around encoded `members` (without braces, may be b"")."""
@@ -119,6 +219,8 @@ class Renderer:
 
     def call_result(self, result: ToolResult, request_id: str, revision: Revision) -> Parts:
         """Return a tool's result: text first, the same value as ``structuredContent``."""
+        if result.fields is not None:
+            return self.passed(result.fields, result.meta, request_id, revision)
         content = _text_block(result.text) if result.text is not None else b""
         if result.blocks:
             blocks = [content] if content else []
@@ -134,6 +236,23 @@ class Renderer:
         else:
             members = b'"content":[%b],"isError":false' % content
         return self.result(members, request_id, revision)
+
+    def passed(
+        self, fields: dict[str, Raw], more: bytes, request_id: str, revision: Revision
+    ) -> Parts:
+        """Return a remote server's result with its values as they came.
+
+        Args:
+            fields: its members without ``_meta`` and ``resultType``.
+            more: members for ``_meta``, encoded.
+            request_id: of this request.
+            revision: the client's.
+        """
+        kept = for_era(fields, is_modern=revision.is_modern)
+        members = b",".join([b"%b:%b" % (encode(name), value) for name, value in kept.items()])
+        head, members_, comma, meta, given, _ = self.result(members, request_id, revision)
+        end = b'",%b}}}' % more if more else b'"}}}'
+        return (head, members_, comma, meta, given, end)
 
     def call_error(self, error: GatewayError, request_id: str, revision: Revision) -> Parts:
         """Return a failed call: one text block, no ``structuredContent``. Spec: core-tools 7."""

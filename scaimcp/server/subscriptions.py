@@ -20,8 +20,13 @@ from scaimcp.server.revisions import Revision
 from scaimcp.types import Caller
 
 # What a client may ask for: the surface it needs, and the notification. Only what can change.
-_KINDS = {"toolsListChanged": ("tools", "notifications/tools/list_changed")}
-ANNOUNCED = frozenset(surface for surface, _ in _KINDS.values())
+_KINDS = {
+    "toolsListChanged": ("tools", "notifications/tools/list_changed"),
+    "resourcesListChanged": ("resources", "notifications/resources/list_changed"),
+    "promptsListChanged": ("prompts", "notifications/prompts/list_changed"),
+}
+ALL_ANNOUNCED = frozenset(surface for surface, _ in _KINDS.values())
+ANNOUNCED = frozenset({"tools"})
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -54,6 +59,8 @@ class Subscriptions:
     ) -> None:
         self._limits = limits
         self._surfaces = surfaces
+        # Resources and prompts change only where a source has some.
+        self.announced = ANNOUNCED
         self._renderer = renderer
         self._streams: set[_Stream] = set()
         self._is_closed = False
@@ -119,7 +126,7 @@ class Subscriptions:
         honoured = {
             kind: True
             for kind, (surface, _) in _KINDS.items()
-            if wanted.get(kind) is True and surface in self._surfaces
+            if wanted.get(kind) is True and surface in self._surfaces & self.announced
         }
         with self._opened(caller) as stream:
             exchange.stand()

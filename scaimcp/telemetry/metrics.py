@@ -60,6 +60,46 @@ CONSENTS = Counter(
     ("mode", "outcome"),
     registry=None,
 )
+REMOTE_DISCOVERIES = Counter(
+    "scaimcp_remote_discoveries",
+    "Discoveries of remote servers",
+    ("trigger", "outcome"),
+    registry=None,
+)
+REMOTE_DISCOVERY_DURATION = Histogram(
+    f"scaimcp_remote_discovery_{_SECONDS}",
+    "Time of one discovery",
+    ("trigger",),
+    registry=None,
+    buckets=_BUCKETS,
+)
+REMOTE_HEALTH_CHECKS = Counter(
+    "scaimcp_remote_health_checks", "Probes of remote servers", ("outcome",), registry=None
+)
+REMOTE_STATUS_CHANGES = Counter(
+    "scaimcp_remote_status_changes",
+    "Remote servers that came, failed or came back",
+    ("from", "to"),
+    registry=None,
+)
+REMOTE_TOOL_CHANGES = Counter(
+    "scaimcp_remote_tool_changes",
+    "Changed definitions of remote servers",
+    ("class", "decision"),
+    registry=None,
+)
+REMOTE_ENDPOINTS_REFUSED = Counter(
+    "scaimcp_remote_endpoint_refused",
+    "Endpoints of remote servers that may not be used",
+    ("reason",),
+    registry=None,
+)
+REMOTE_FINDINGS = Counter(
+    "scaimcp_remote_findings",
+    "Suspicious texts in new definitions of remote servers",
+    ("rule", "severity"),
+    registry=None,
+)
 
 _ALL = (
     REQUESTS,
@@ -74,6 +114,13 @@ _ALL = (
     JOB_DURATION,
     AUDIT_DROPPED,
     UNSEAL_FAILURES,
+    REMOTE_DISCOVERIES,
+    REMOTE_DISCOVERY_DURATION,
+    REMOTE_HEALTH_CHECKS,
+    REMOTE_STATUS_CHANGES,
+    REMOTE_TOOL_CHANGES,
+    REMOTE_ENDPOINTS_REFUSED,
+    REMOTE_FINDINGS,
     CONSENTS,
 )
 

@@ -68,10 +68,12 @@ class EventReader:
         Raises:
             ResponseTooLargeError: an event or the stream is over its limit.
         """
+        if not chunk:
+            return []
         self._seen += len(chunk)
         if self._seen > self._stream_bytes:
             raise too_large(f"more than {self._stream_bytes} bytes of events")
-        if self._after_cr and chunk:
+        if self._after_cr:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
         events: list[Event] = []

@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from starlette.routing import Route
 from tests.world import World
 
 CHECKED_IN = Path(__file__).parents[2] / "docs" / "openapi.json"
+CONVERTER = re.compile(r":\w+}")
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
 
@@ -42,7 +44,8 @@ async def test_the_document_has_the_structure_of_openapi_3_1(world: World) -> No
         assert path.startswith("/")
         assert method in METHODS
         assert operation["summary"].endswith(".")
-        assert operation["responses"]["200"]["description"]
+        successes = [status for status in operation["responses"] if status.startswith("2")]
+        assert len(successes) == 1, path
         for status, response in operation["responses"].items():
             assert status.isdigit()
             assert response["description"]
@@ -80,7 +83,7 @@ def references(value: Any) -> set[str]:
 async def test_every_route_is_described_and_every_description_is_a_route(world: World) -> None:
     described = set(operations(await document(world)))
     served = {
-        (route.path, method.lower())
+        (CONVERTER.sub("}", route.path), method.lower())
         for route in world.app._routes.router.routes
         if isinstance(route, Route)
         for method in route.methods or ()
@@ -147,8 +150,8 @@ async def test_every_way_to_refuse_a_bearer_is_described(
 
 
 async def test_public_operations_need_no_bearer_and_the_others_do(world: World) -> None:
-    for (path, _), operation in operations(await document(world)).items():
-        reply = await world.as_(None).get(path)
+    for (path, method), operation in operations(await document(world)).items():
+        reply = await world.as_(None).send(b"", path=path, method=method.upper())
         assert (reply.status == 401) == bool(operation["security"]), path
 
 

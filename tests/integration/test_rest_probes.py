@@ -17,6 +17,10 @@ METRICS = {
     "requests_total", "request_duration_seconds", "inflight_requests", "tool_calls_total",
     "platform_requests_total", "platform_request_duration_seconds", "identity_checks_total",
     "rate_limited_total", "jobs_total", "job_duration_seconds", "audit_dropped_total",
+    "remote_unseal_failures_total", "remote_consents_total", "remote_discoveries_total",
+    "remote_discovery_duration_seconds", "remote_health_checks_total",
+    "remote_status_changes_total", "remote_tool_changes_total", "remote_findings_total",
+    "remote_endpoint_refused_total",
 }  # fmt: skip
 
 

@@ -22,6 +22,13 @@ LABELS = {
     "scaimcp_job_duration_seconds": {"job", "outcome"},
     "scaimcp_audit_dropped": set(),
     "scaimcp_remote_unseal_failures": {"reason"},
+    "scaimcp_remote_discoveries": {"trigger", "outcome"},
+    "scaimcp_remote_discovery_duration_seconds": {"trigger"},
+    "scaimcp_remote_health_checks": {"outcome"},
+    "scaimcp_remote_status_changes": {"from", "to"},
+    "scaimcp_remote_tool_changes": {"class", "decision"},
+    "scaimcp_remote_endpoint_refused": {"reason"},
+    "scaimcp_remote_findings": {"rule", "severity"},
     "scaimcp_remote_consents": {"mode", "outcome"},
 }
 

@@ -1,0 +1,273 @@
+"""Send one request to a remote server: credential, breaker, place, session, send.
+
+Spec: remote-servers 5 (limits), 8 (ladder after admission, session pool).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
+
+import msgspec
+
+from scaimcp.credentials.errors import CredentialFailure
+from scaimcp.credentials.keys import KeyWrapper
+from scaimcp.errors import ToolError
+from scaimcp.outbound import GuardedHttp
+from scaimcp.remotes.enumerations import Transport
+from scaimcp.remotes.offers import RemoteServer
+from scaimcp.remotes.targets import open_target, opener
+from scaimcp.telemetry.logs import get_logger
+from scaimcp.types import RequestContext
+from scaimcp.upstream.breaker import Breaker
+from scaimcp.upstream.client import ModernSession
+from scaimcp.upstream.errors import TEXT_BYTES, McpError, UpstreamError
+from scaimcp.upstream.opening import Opening
+from scaimcp.upstream.pool import SessionKey, SessionPool
+from scaimcp.upstream.request import Ask, Handshake, Target
+from scaimcp.upstream.slots import Slots
+
+_ERAS = 4_096
+_PROGRESS_PAUSE = 0.1
+_PROGRESS = "notifications/progress"
+_LIST_CHANGED = frozenset(
+    f"notifications/{surface}/list_changed" for surface in ("tools", "resources", "prompts")
+)
+_log = get_logger("scaimcp.remotes")
+
+
+class Outbound(msgspec.Struct, frozen=True):
+    """What requests to remote servers go through, shared by all of them.
+
+    Args:
+        http: connects to allowed addresses only.
+        keys: open the sealed credentials.
+        pool: sessions of the handshake era.
+        breaker: keeps calls from servers that cannot be reached.
+        slots: how many calls run at once.
+    """
+
+    http: GuardedHttp
+    keys: KeyWrapper
+    pool: SessionPool
+    breaker: Breaker
+    slots: Slots
+
+
+class CallRules(msgspec.Struct, frozen=True):
+    """Limits of one call.
+
+    Args:
+        seconds: deadline where the server sets none.
+        most_seconds: longest deadline that a server may set.
+        argument_bytes: JSON of the arguments.
+        result_bytes: result or event, decompressed.
+    """
+
+    seconds: float = 120.0
+    most_seconds: float = 600.0
+    argument_bytes: int = 1024 * 1024
+    result_bytes: int = 8 * 1024 * 1024
+
+
+class Watcher(Protocol):
+    """Hears how live calls end and what servers say meanwhile; never waits, never raises."""
+
+    def ended(self, server: RemoteServer, error: UpstreamError | None) -> None:
+        """Take in the end of a call that went out, or that was to."""
+        ...
+
+    def lists_changed(self, server: RemoteServer) -> None:
+        """Take in that a server has changed its lists."""
+        ...
+
+
+class RemoteFailure(ToolError):
+    """A call to a remote server failed; ``code`` is the class name. Spec: remote-servers 8."""
+
+    message_chars = TEXT_BYTES
+
+
+class RemoteCaller:
+    """Sends requests to remote servers for callers that were let through.
+
+    Args:
+        outbound: what requests go through.
+        rules: limits of a call.
+        watcher: hears how calls end; None for nobody.
+        monotonic: clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        outbound: Outbound,
+        rules: CallRules,
+        watcher: Watcher | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._outbound = outbound
+        self._rules = rules
+        self._watcher = watcher
+        self._monotonic = monotonic
+        # What servers turned out to speak other than their rows say; "" for not known any more.
+        self._eras: dict[tuple[str, int, str | None], str] = {}
+
+    @property
+    def rules(self) -> CallRules:
+        """The limits of a call."""
+        return self._rules
+
+    async def send(
+        self,
+        server: RemoteServer,
+        ask: Ask,
+        context: RequestContext,
+        modes: Collection[str] = (),
+    ) -> msgspec.Raw:
+        """Send `ask` and return the server's result as it came.
+
+        Args:
+            server: one that is in service.
+            ask: what to send; deadline, sizes and listener are filled in here.
+            context: who calls.
+            modes: kinds of elicitation that the client can answer.
+
+        Raises:
+            RemoteFailure: any failure.
+        """
+        seconds = min(server.row.timeout_seconds or self._rules.seconds, self._rules.most_seconds)
+        ask = msgspec.structs.replace(
+            ask,
+            seconds=seconds,
+            most_bytes=self._rules.result_bytes,
+            elicitation=tuple(sorted(modes)),
+            is_progress_wanted=context.progress is not None,
+            listener=_Ear(server, context, self._watcher, self._monotonic),
+        )
+        try:
+            result = await self._guarded(server, ask, context)
+        except CredentialFailure as error:
+            raise RemoteFailure(error.health_name, error.message) from None
+        except UpstreamError as error:
+            if error.contradicts_era:
+                self._remember(server, "")
+            self._tell(server, error)
+            raise failure(error) from None
+        self._tell(server, None)
+        return result
+
+    async def _guarded(
+        self, server: RemoteServer, ask: Ask, context: RequestContext
+    ) -> msgspec.Raw:
+        through, row, user = self._outbound, server.row, context.caller.user_id
+        target = await open_target(
+            through.keys, row, server.fields, user_id=user, hops=context.hops + 1
+        )
+        with through.breaker.guard(row.id):
+            async with through.slots.hold(row.id, user):
+                return await self._sent(server, target, ask, context)
+
+    async def _sent(
+        self, server: RemoteServer, target: Target, ask: Ask, context: RequestContext
+    ) -> msgspec.Raw:
+        through, row, user = self._outbound, server.row, context.caller.user_id
+        transport = row.transport or Transport.STREAMABLE_HTTP
+        era = self._eras.get(_era_key(server), server.state.protocol_era)
+        if era == "modern" and transport is Transport.STREAMABLE_HTTP:
+            return await ModernSession(through.http.session).request(target, ask)
+        key = SessionKey(
+            row.id, row.credential_version, row.config_version, user, row.forward_user_id
+        )
+
+        def told(handshake: Handshake) -> None:
+            self._remember(server, handshake.era)
+
+        opening = Opening(
+            opener(through.keys, row, server.fields, user_id=user, hops=context.hops + 1),
+            transport.value,
+            era or None,
+            elicitation=(),
+            told=told,
+        )
+        return await through.pool.request(key, opening, target, ask)
+
+    def _remember(self, server: RemoteServer, era: str) -> None:
+        if len(self._eras) >= _ERAS:
+            self._eras.clear()
+        self._eras[_era_key(server)] = era
+
+    def _tell(self, server: RemoteServer, error: UpstreamError | None) -> None:
+        row = server.row
+        if error is not None:
+            _log.info(
+                "remote_call_failed",
+                tenant_id=row.tenant_id,
+                server_id=row.id,
+                outcome=error.code,
+            )
+        if self._watcher is not None:
+            self._watcher.ended(server, error)
+
+
+def failure(error: UpstreamError) -> RemoteFailure:
+    """Return an upstream's failure as callers get it."""
+    members: dict[str, Any] = {}
+    if isinstance(error, McpError):
+        members["jsonrpc_code"] = error.jsonrpc_code
+    return RemoteFailure(
+        error.code, error.for_caller(), members=members, retry_after=error.retry_after
+    )
+
+
+def _era_key(server: RemoteServer) -> tuple[str, int, str | None]:
+    return (server.row.id, server.row.config_version, server.state.protocol_era)
+
+
+class _Ear:
+    """Passes on what a server says while it works: progress, at most ten times a second."""
+
+    __slots__ = ("_context", "_last", "_monotonic", "_server", "_watcher")
+
+    def __init__(
+        self,
+        server: RemoteServer,
+        context: RequestContext,
+        watcher: Watcher | None,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._server = server
+        self._context = context
+        self._watcher = watcher
+        self._monotonic = monotonic
+        self._last = float("-inf")
+
+    async def notified(self, method: str, params: bytes) -> None:
+        if method == _PROGRESS:
+            await self._progressed(params)
+        elif method in _LIST_CHANGED and self._watcher is not None:
+            self._watcher.lists_changed(self._server)
+
+    async def _progressed(self, params: bytes) -> None:
+        now = self._monotonic()
+        if self._context.progress is None or now - self._last < _PROGRESS_PAUSE:
+            return
+        try:
+            step = _step(params)
+        except msgspec.DecodeError:
+            return
+        self._last = now
+        await self._context.progress(step.progress, step.total, step.message)
+
+    async def asked(self, method: str, params: bytes) -> bytes | None:
+        return None
+
+
+class _Step(msgspec.Struct):
+    progress: float
+    total: float | None = None
+    message: str | None = None
+
+
+_step = msgspec.json.Decoder(_Step).decode

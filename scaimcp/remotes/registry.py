@@ -1,0 +1,33 @@
+"""The registry of remote servers, as REST uses it: one object for each group of use cases."""
+
+from __future__ import annotations
+
+import msgspec
+
+from scaimcp.remotes.keeping import ChangeDesk, CredentialKeeper
+from scaimcp.remotes.pacing import Pace
+from scaimcp.remotes.reading import ServerReader
+from scaimcp.remotes.service import RemoteServers
+from scaimcp.remotes.workings import Workings
+
+
+class Registry(msgspec.Struct, frozen=True):
+    """Use cases of remote-servers 1; there is none without a key that seals credentials."""
+
+    servers: RemoteServers
+    reader: ServerReader
+    keeper: CredentialKeeper
+    desk: ChangeDesk
+    pace: Pace
+
+
+def registry_of(workings: Workings) -> Registry:
+    """Return the registry over opened parts."""
+    reader = ServerReader(workings.database)
+    return Registry(
+        servers=RemoteServers(workings, reader),
+        reader=reader,
+        keeper=CredentialKeeper(workings, reader),
+        desk=ChangeDesk(workings),
+        pace=workings.pace,
+    )

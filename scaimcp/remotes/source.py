@@ -1,0 +1,344 @@
+"""Remote servers as a source of tools, resources and prompts. Spec: remote-servers 8."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from scaimcp.auth.permissions import holds
+from scaimcp.errors import GatewayError, ProtocolError, ToolError
+from scaimcp.remotes.bridging import (
+    COMPLETE,
+    INPUT_REQUIRED,
+    HeaderPaths,
+    InputRequiredError,
+    UnsupportedResultType,
+    Wanted,
+    cached,
+    header_paths,
+    mirrored,
+    opened,
+    passed,
+    wanted,
+)
+from scaimcp.remotes.calling import RemoteCaller, RemoteFailure, failure
+from scaimcp.remotes.consent import Consent, ConsentCall, Passed
+from scaimcp.remotes.enumerations import Kind
+from scaimcp.remotes.naming import parse_resource
+from scaimcp.remotes.offers import (
+    NOBODY,
+    NOTHING,
+    PERMISSION,
+    CallerOffers,
+    Offer,
+    RemoteServer,
+    denied,
+    unavailable,
+)
+from scaimcp.remotes.snapshot import Snapshots
+from scaimcp.types import ContentKind, Listing, RequestContext, Snapshot, Tool, ToolResult
+from scaimcp.upstream.errors import UpstreamError
+from scaimcp.upstream.request import Ask, call_tool, complete, get_prompt, read_resource
+from scaimcp.upstream.wire import joined
+
+_INVALID_PARAMS = -32602
+_INTERNAL_ERROR = -32603
+_NOT_FOUND = -32002
+_OWN_REFUSAL = -31000
+_METHOD_NOT_FOUND = -32601
+_encode = msgspec.json.Encoder().encode
+
+
+class RemoteSource:
+    """What the servers of a caller's tenant offer.
+
+    Args:
+        snapshots: what is known of the tenants' servers.
+        caller: sends what was let through.
+        consent: asks the caller's user where a server wants that.
+    """
+
+    name = "remote"
+
+    def __init__(self, snapshots: Snapshots, caller: RemoteCaller, consent: Consent) -> None:
+        self._snapshots = snapshots
+        self._caller = caller
+        self._consent = consent
+        self._headers: dict[bytes, HeaderPaths] = {}
+
+    # -- tools -----------------------------------------------------------------------------------
+
+    def known(self, context: RequestContext, max_age: float) -> Snapshot | None:
+        """Return the caller's tools if nobody has to be asked for them, else None."""
+        seen = self._known(context)
+        return None if seen is None else seen.tools
+
+    async def snapshot(self, context: RequestContext, max_age: float) -> Snapshot:
+        """Return the caller's tools."""
+        return (await self._seen(context)).tools
+
+    def mark_stale(self, context: RequestContext) -> None:
+        """Nothing to do: every change raises the tenant's version."""
+
+    def unsupported(self, tool: Tool) -> bool:
+        """What a server does not have it does not list."""
+        return False
+
+    async def call(self, tool: Tool, arguments: bytes, context: RequestContext) -> ToolResult:
+        """Call an admitted tool.
+
+        Raises:
+            ToolError: the call failed, or its user has to agree elsewhere.
+            InputNeeded: the client is to ask its user.
+            ProtocolError: the arguments are no object, or too large.
+        """
+        offer: Offer = tool.record
+        given = self._object(arguments)
+        self._check_trusted(context)
+        asked = ConsentCall(context, offer.server.row, offer.name, offer.definition_hash, given)
+        return await self.run(asked, offer.server, tool.input_schema)
+
+    async def run(
+        self, asked: ConsentCall, server: RemoteServer, input_schema: dict[str, Any]
+    ) -> ToolResult:
+        """Call a tool that is in service, if its user agrees.
+
+        Args:
+            asked: the call; its arguments are an object.
+            server: the server, with its credentials.
+            input_schema: of the definition in service.
+
+        Raises:
+            ToolError: the call failed, or its user has to agree elsewhere.
+            InputNeeded: the client is to ask its user.
+            ProtocolError: what the client brought back does not serve here.
+        """
+        context, given = asked.context, asked.arguments
+        agreed = await self._consent.check(asked)
+        if agreed.arguments is not None:
+            given = agreed.arguments
+        ask = msgspec.structs.replace(
+            call_tool(asked.tool, given, _brought(agreed)),
+            param_headers=mirrored(self._paths(asked.definition_hash, input_schema), given),
+        )
+        modes = context.dialogue.modes if context.dialogue is not None else frozenset[str]()
+        raw = await self._caller.send(server, ask, context, modes)
+        kind, fields = _open(raw)
+        if kind == INPUT_REQUIRED:
+            needed = _wanted(fields, context)
+            raise self._consent.further(asked, agreed, needed.requests, upstream_state=needed.state)
+        return passed(_complete(kind, fields), server.prefix)
+
+    def _paths(self, definition_hash: bytes, input_schema: dict[str, Any]) -> HeaderPaths:
+        known = self._headers.get(definition_hash)
+        if known is None:
+            if len(self._headers) >= _REMEMBERED:
+                self._headers.clear()
+            known = self._headers[definition_hash] = header_paths(input_schema)
+        return known
+
+    # -- resources and prompts -------------------------------------------------------------------
+
+    async def listing(self, context: RequestContext, kind: ContentKind) -> Listing:
+        """Return what the caller may list of a kind."""
+        return (await self._seen(context)).listings[kind]
+
+    async def read(self, context: RequestContext, uri: str) -> ToolResult | None:
+        """Read a resource; None for URIs that are none of ours.
+
+        Raises:
+            GatewayError: refused, or the server failed.
+        """
+        if not uri.startswith("scailink://remote/"):
+            return None
+        found, seen = parse_resource(uri), await self._allowed(context)
+        server = seen.servers.get((found.scope, found.slug)) if found is not None else None
+        if found is None or server is None:
+            return None
+        self._check_server(server, context)
+        kind, fields = await self._asked(server, read_resource(found.name), context)
+        return passed(cached(_complete(kind, fields)), server.prefix)
+
+    async def prompt(
+        self, context: RequestContext, name: str, arguments: bytes
+    ) -> ToolResult | None:
+        """Get a prompt; None for names that are none of ours.
+
+        Raises:
+            GatewayError: refused, or the server failed.
+        """
+        if not name.startswith(("remote.", "r_")):
+            return None
+        seen = await self._allowed(context, is_ours=name.startswith("remote."))
+        offer = seen.prompts.get(name)
+        if offer is None:
+            refused = seen.refusal(Kind.PROMPT, name)
+            if refused is not None:
+                raise _own(refused)
+            return None
+        given = self._object(arguments)
+        self._check_server(offer.server, context)
+        kind, fields = await self._asked(offer.server, get_prompt(offer.name, given), context)
+        return passed(_complete(kind, fields), offer.server.prefix)
+
+    async def complete(
+        self, context: RequestContext, reference: dict[str, Any], params: dict[str, Raw]
+    ) -> Raw | None:
+        """Complete an argument; None where the reference is none of ours, or cannot.
+
+        Args:
+            context: who asks.
+            reference: ``ref`` as the client sent it, checked.
+            params: the other parameters, encoded.
+
+        Raises:
+            GatewayError: refused, or the server failed.
+        """
+        key = "name" if reference["type"] == "ref/prompt" else "uri"
+        meant = await self._meant(context, key, reference[key])
+        if meant is None:
+            return None
+        server, name = meant
+        self._check_server(server, context)
+        if "completions" not in (server.state.upstream_capabilities or {}):
+            return None
+        fields = {"ref": _encode({**reference, key: name}), **params}
+        try:
+            _, found = await self._asked(server, complete(joined(fields)), context)
+        except ProtocolError as error:
+            if error.members.get("jsonrpc_code") == _METHOD_NOT_FOUND:
+                return None
+            raise
+        return found.get("completion")
+
+    async def _meant(
+        self, context: RequestContext, key: str, name: str
+    ) -> tuple[RemoteServer, str] | None:
+        seen = await self._seen(context)
+        if key == "name":
+            offer = seen.prompts.get(name)
+            return (offer.server, offer.name) if offer is not None else None
+        found = parse_resource(name)
+        server = seen.servers.get((found.scope, found.slug)) if found is not None else None
+        return (server, found.name) if server is not None and found is not None else None
+
+    async def _asked(
+        self, server: RemoteServer, ask: Ask, context: RequestContext
+    ) -> tuple[str, dict[str, Raw]]:
+        try:
+            kind, fields = _open(await self._caller.send(server, ask, context))
+            return kind, _complete(kind, fields)
+        except RemoteFailure as error:
+            raise _content_failure(error) from None
+
+    # -- who may what ----------------------------------------------------------------------------
+
+    def _known(self, context: RequestContext) -> CallerOffers | None:
+        caller = context.caller
+        if not holds(caller.grants, PERMISSION, is_guarded=True):
+            return NOBODY
+        if not caller.tenant_id:
+            return NOTHING
+        offers = self._snapshots.known(caller.tenant_id)
+        return None if offers is None else offers.seen_by(caller.user_id)
+
+    async def _seen(self, context: RequestContext) -> CallerOffers:
+        seen = self._known(context)
+        if seen is not None:
+            return seen
+        offers = await self._snapshots.current(context.caller.tenant_id)
+        return offers.seen_by(context.caller.user_id)
+
+    async def _allowed(self, context: RequestContext, *, is_ours: bool = True) -> CallerOffers:
+        seen = await self._seen(context)
+        if seen is NOBODY and is_ours:
+            raise _own(denied())
+        return seen
+
+    def _check_server(self, server: RemoteServer, context: RequestContext) -> None:
+        if not server.is_active:
+            raise _own(unavailable(server))
+        if server.is_locked:
+            raise _own(ToolError("TOOL_LOCKED", "The server is locked; nothing of it is read."))
+        try:
+            self._check_trusted(context)
+        except RemoteFailure as error:
+            raise _content_failure(error) from None
+
+    def _check_trusted(self, context: RequestContext) -> None:
+        if not self._snapshots.is_trusted(context.caller.tenant_id):
+            raise RemoteFailure(
+                "DatabaseError", "The registry cannot be read; nothing was called.", retry_after=5
+            )
+
+    def _object(self, arguments: bytes) -> bytes:
+        given = arguments.strip()
+        if not given or given == b"null":
+            return b"{}"
+        if not given.startswith(b"{"):
+            raise ProtocolError(_INVALID_PARAMS, "params.arguments must be an object")
+        if len(given) > self._caller.rules.argument_bytes:
+            raise ProtocolError(_INVALID_PARAMS, "params.arguments is too large")
+        return given
+
+
+_REMEMBERED = 4_096
+
+
+def _brought(agreed: Passed) -> dict[str, bytes]:
+    """Return what the client brings back for the upstream."""
+    more: dict[str, bytes] = {}
+    if agreed.responses:
+        more["inputResponses"] = joined({k: bytes(v) for k, v in agreed.responses.items()})
+    if agreed.upstream_state is not None:
+        more["requestState"] = _encode(agreed.upstream_state)
+    return more
+
+
+def _open(raw: Raw) -> tuple[str, dict[str, Raw]]:
+    try:
+        return opened(raw)
+    except UpstreamError as error:
+        raise failure(error) from None
+
+
+def _complete(kind: str, fields: dict[str, Raw]) -> dict[str, Raw]:
+    if kind == COMPLETE:
+        return fields
+    if kind == INPUT_REQUIRED:
+        raise failure(InputRequiredError("The server asks for input that cannot be given here."))
+    raise failure(UnsupportedResultType("The server answers with what cannot be passed on."))
+
+
+def _wanted(fields: dict[str, Raw], context: RequestContext) -> Wanted:
+    try:
+        needed = wanted(fields)
+        if context.dialogue is None or not needed.modes <= context.dialogue.modes:
+            raise InputRequiredError("The server asks for input that this client cannot give.")
+    except UpstreamError as error:
+        raise failure(error) from None
+    return needed
+
+
+def _own(error: ToolError) -> ProtocolError:
+    """Return a refusal of our own in a place where results cannot carry it."""
+    return ProtocolError(
+        _OWN_REFUSAL, error.message, code=error.code, members=error.members, http_status=200
+    )
+
+
+def _content_failure(error: RemoteFailure) -> GatewayError:
+    """Return a failed read or prompt: MCP's own number where it is the client's fault."""
+    is_theirs = error.members.get("jsonrpc_code") in (_INVALID_PARAMS, _NOT_FOUND)
+    failed = ProtocolError(
+        _INVALID_PARAMS if is_theirs else _INTERNAL_ERROR,
+        error.message,
+        code=error.code,
+        members=error.members,
+        retry_after=error.retry_after,
+        http_status=400 if is_theirs else 200,
+    )
+    failed.message_chars = error.message_chars
+    return failed

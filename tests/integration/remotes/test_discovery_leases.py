@@ -1,0 +1,325 @@
+"""Several discoveries of one server at once, late and killed ones, moving configurations."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import pytest
+
+from scaimcp.postgres import DatabaseUnavailable
+from scaimcp.remotes import store
+from scaimcp.remotes.discovery import Discovered
+from scaimcp.remotes.enumerations import Status
+from scaimcp.remotes.followup import CLOSE_CHANNEL
+from scaimcp.remotes.state_store import release_lease, take_lease
+from tests.integration.forwarder import forward
+from tests.integration.rawserver import Play, Writer, eventually, reply, waiting
+from tests.integration.remotes.conftest import Opened
+from tests.integration.remotes.servers import (
+    Registry,
+    Upstream,
+    named,
+    open_registry,
+    settings_for,
+    until,
+)
+
+STORED = Discovered("stored")
+
+
+def held_back(upstream: Upstream, release: asyncio.Event) -> Play:
+    """Answer ``tools/list`` only when released."""
+
+    async def play(writer: Writer) -> None:
+        await release.wait()
+        body = {"jsonrpc": "2.0", "id": _number(upstream), **upstream._answer("tools/list")}
+        await reply(200, body)(writer)
+
+    return play
+
+
+def _number(upstream: Upstream) -> int:
+    return int(msgspec.json.decode(upstream.raw.seen[-1].body)["id"])
+
+
+async def test_ten_at_once_are_one_discovery(registry: Registry, upstream: Upstream) -> None:
+    row = await registry.put(upstream.url)
+    release = asyncio.Event()
+    upstream.plays["tools/list"] = held_back(upstream, release)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(registry.discover(row)) for _ in range(10)]
+        await eventually(lambda: upstream.asked("tools/list") == 1)
+        release.set()
+    results = sorted(task.result().result for task in tasks)
+    assert results == ["joined"] * 9 + ["stored"]
+    assert upstream.asked("tools/list") == 1
+    assert await registry.version() == 1
+
+
+async def test_those_who_join_hear_of_the_failure(registry: Registry, upstream: Upstream) -> None:
+    row = await registry.put(upstream.url)
+    release = asyncio.Event()
+    upstream.plays["tools/list"] = waiting(release, reply(500))
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(registry.discover(row)) for _ in range(2)]
+        await eventually(lambda: upstream.asked("tools/list") == 1)
+        release.set()
+        # The one repetition of a list page that failed for good reason.
+    assert {task.result().error_class for task in tasks} == {"RemoteServerError"}
+
+
+@pytest.mark.parametrize(
+    ("written", "result"),
+    [("last_discovery_at = clock_timestamp()", "joined"), ("status = 'disabled'", "skipped")],
+)
+async def test_a_request_that_comes_a_moment_late_asks_nobody(
+    registry: Registry, upstream: Upstream, written: str, result: str
+) -> None:
+    row = await registry.put(upstream.url)
+    await registry.discover(row)
+    upstream.raw.seen.clear()
+    async with asyncio.TaskGroup() as group, registry.meanwhile(row, written):
+        task = group.create_task(registry.discover(row))
+    assert task.result().result == result
+    assert upstream.raw.seen == []
+    assert (await registry.seen(row)).state.lease_owner is None
+
+
+async def test_a_job_does_not_wait_for_another_discovery(
+    registry: Registry, upstream: Upstream
+) -> None:
+    row = await registry.put(upstream.url)
+    async with registry.database.transaction() as connection:
+        await take_lease(connection, row.tenant_id, row.id, "discovery:other")
+    assert await registry.discover(row, "discovery") == Discovered("busy")
+    assert await registry.discover(row, "refresh", 0.3) == Discovered("busy")
+    assert upstream.raw.seen == []
+
+
+async def test_a_request_takes_the_lease_when_a_probe_has_ended(
+    registry: Registry, upstream: Upstream
+) -> None:
+    row = await registry.put(upstream.url)
+    async with registry.database.transaction() as connection:
+        seq = await take_lease(connection, row.tenant_id, row.id, "probe:other")
+    assert seq is not None
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(registry.discover(row))
+        await asyncio.sleep(0.2)
+        await registry.set_state(row, "last_checked_at = now()")
+        async with registry.database.transaction() as connection:
+            await release_lease(connection, row.tenant_id, row.id, seq)
+    assert task.result() == STORED
+
+
+async def test_whoever_lost_the_lease_writes_nothing(
+    registry: Registry, upstream: Upstream
+) -> None:
+    row = await registry.put(upstream.url)
+    await registry.discover(row)
+    before = await registry.seen(row)
+    release = asyncio.Event()
+    upstream.plays["tools/list"] = held_back(upstream, release)
+    upstream.lists["tools/list"] = [named("late")]
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(registry.discover(row, "discovery"))
+        await eventually(lambda: upstream.asked("tools/list") == 2)
+        # As if this process had slept for a minute.
+        await registry.set_state(row, "lease_until = now() - interval '1 second'")
+        async with registry.database.transaction() as connection:
+            assert await take_lease(connection, row.tenant_id, row.id, "discovery:next")
+        release.set()
+    assert task.result() == Discovered("late")
+    after = await registry.seen(row)
+    assert await registry.names(row) == ["search"]
+    assert (after.state.state_seq, after.state.lease_owner) == (
+        before.state.state_seq, "discovery:next",
+    )  # fmt: skip
+    assert await registry.version() == 1
+
+
+async def test_the_lease_of_one_that_died_ends_and_the_next_one_goes_on(
+    registry: Registry, upstream: Upstream
+) -> None:
+    row = await registry.put(upstream.url)
+    async with registry.database.transaction() as connection:
+        await take_lease(connection, row.tenant_id, row.id, "discovery:dead", 0.5)
+    assert await registry.discover(row) == STORED
+
+
+async def test_a_cancelled_job_gives_its_lease_back(registry: Registry, upstream: Upstream) -> None:
+    row = await registry.put(upstream.url)
+    upstream.plays["tools/list"] = waiting(asyncio.Event(), reply())
+    task = asyncio.create_task(registry.discover(row, "discovery"))
+    await eventually(lambda: upstream.asked("tools/list") == 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    state = (await registry.seen(row)).state
+    assert (state.lease_owner, state.status_reason) == (None, "discovering")
+
+
+async def test_a_request_that_is_cancelled_leaves_its_discovery_running(
+    registry: Registry, upstream: Upstream
+) -> None:
+    row = await registry.put(upstream.url)
+    release = asyncio.Event()
+    upstream.plays["tools/list"] = held_back(upstream, release)
+    task = asyncio.create_task(registry.discover(row, "register"))
+    await eventually(lambda: upstream.asked("tools/list") == 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    release.set()
+    await registry.parts.discoverer.aclose()
+    assert await registry.names(row) == ["search"]
+
+
+async def test_a_server_deleted_meanwhile_drops_the_result(
+    registry: Registry, upstream: Upstream
+) -> None:
+    row = await registry.put(upstream.url)
+    release = asyncio.Event()
+    upstream.plays["tools/list"] = held_back(upstream, release)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(registry.discover(row))
+        await eventually(lambda: upstream.asked("tools/list") == 1)
+        async with registry.database.transaction() as connection:
+            assert await store.delete_server(connection, row.tenant_id, row.id)
+        release.set()
+    assert task.result() == Discovered("late")
+
+
+async def test_a_server_disabled_meanwhile_keeps_its_rows_and_its_status(
+    registry: Registry, upstream: Upstream
+) -> None:
+    row = await registry.put(upstream.url)
+    release = asyncio.Event()
+    upstream.plays["tools/list"] = held_back(upstream, release)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(registry.discover(row))
+        await eventually(lambda: upstream.asked("tools/list") == 1)
+        await registry.set_state(row, "status = 'disabled', state_seq = state_seq + 1")
+        release.set()
+    assert task.result() == Discovered("skipped")
+    state = (await registry.seen(row)).state
+    assert (state.status, state.lease_owner) == (Status.DISABLED, None)
+    assert await registry.rows(row) == []
+
+
+async def test_a_configuration_changed_meanwhile_is_asked_again_with_the_new_one(
+    registry: Registry, upstream: Upstream
+) -> None:
+    row = await registry.put(upstream.url)
+    release = asyncio.Event()
+    upstream.plays["tools/list"] = held_back(upstream, release)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(registry.discover(row))
+        await eventually(lambda: upstream.asked("tools/list") == 1)
+        await registry.set_server(row, "config_version = config_version + 1")
+        release.set()
+    assert task.result() == STORED
+    assert upstream.asked("tools/list") == 2
+
+
+async def test_without_time_for_another_one_a_job_follows(
+    registry: Registry, upstream: Upstream
+) -> None:
+    row = await registry.put(upstream.url)
+    await registry.discover(row)
+    upstream.plays["tools/list"] = waiting(asyncio.Event(), reply())
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(registry.discover(row, seconds=0.5))
+        await eventually(lambda: upstream.asked("tools/list") == 2)
+        await registry.set_server(row, "credential_version = credential_version + 1")
+    assert task.result() == Discovered("superseded")
+    state = (await registry.seen(row)).state
+    assert state.next_discovery_at is not None
+    assert state.next_discovery_at <= state.read_at
+    assert state.lease_owner is None
+    assert await registry.parts.queue._client.exists(f"arq:job:discover-now:{row.id}")
+
+
+# --- what happens after the commit ------------------------------------------------------------
+
+
+async def test_redis_away_after_the_commit_costs_nothing_but_the_message(
+    migrated_url: str, redis_url: str, upstream: Upstream
+) -> None:
+    async with forward(redis_url) as line:
+        settings = settings_for(migrated_url, line.url, upstream.url)
+        async with open_registry(settings) as registry:
+            row = await registry.put(upstream.url)
+            await line.cut()
+            assert await registry.discover(row) == STORED
+            upstream.plays["tools/list"] = waiting(asyncio.Event(), reply())
+            other = await registry.put(upstream.url, "two")
+            ended = await registry.discover(other, "register", 0.3)
+            assert ended == Discovered("failed", "TimeoutError")
+            state = (await registry.seen(other)).state
+            assert state.next_check_at is not None
+            assert (state.next_check_at - state.read_at).total_seconds() < 30
+            assert await registry.names(row) == ["search"]
+            await registry.parts.follow_up.close_sessions(row.id)
+            await registry.parts.follow_up.probe_soon(row.tenant_id, row.id)
+
+
+async def test_closing_is_followed_again_when_redis_is_back(
+    migrated_url: str, redis_url: str, registry_for: Opened, upstream: Upstream
+) -> None:
+    async with forward(redis_url) as line:
+        settings = settings_for(migrated_url, line.url, upstream.url)
+        async with open_registry(settings) as registry, registry_for(upstream.url) as other:
+            await line.cut()
+            await line.mend()
+            registry.parts.breaker._circuits["rs_1"] = object()  # type: ignore[assignment]
+
+            async def told() -> bool:
+                await other.parts.follow_up.close_sessions("rs_1")
+                return "rs_1" not in registry.parts.breaker._circuits
+
+            await until(told, 20)
+
+
+async def test_the_database_away_raises_and_the_lease_is_given_back(
+    registry_for: Opened, upstream: Upstream, migrated_url: str, redis_url: str
+) -> None:
+    parts = urlsplit(migrated_url)
+    [folder] = parse_qs(parts.query)["host"]
+    async with forward(f"unix://{folder}/.s.PGSQL.5432") as line:
+        url = f"postgresql://postgres@127.0.0.1:{line.port}{parts.path}"
+        settings = settings_for(url, redis_url, upstream.url)
+        async with open_registry(settings) as registry, registry_for(upstream.url) as other:
+            other.tenant = registry.tenant
+            row = await other.put(upstream.url)
+
+            async def cut(writer: Writer) -> None:
+                await line.cut()
+                await reply(500)(writer)
+
+            upstream.plays["tools/list"] = cut
+            with pytest.raises(DatabaseUnavailable):
+                await registry.discover(row)
+            state = (await other.seen(row)).state
+            assert (state.status_reason, state.consecutive_failures) == ("discovering", 0)
+            await line.mend()
+
+
+async def test_every_process_hears_that_sessions_are_to_be_closed(
+    registry_for: Opened, upstream: Upstream
+) -> None:
+    async with registry_for(upstream.url) as one, registry_for(upstream.url) as two:
+        two.parts.breaker._circuits["rs_1"] = object()  # type: ignore[assignment]
+
+        async def told() -> bool:
+            await one.parts.follow_up.close_sessions("rs_1")
+            return "rs_1" not in two.parts.breaker._circuits
+
+        await until(told)
+        redis = one.parts.follow_up._redis
+        for message in (b"no json", b'{"server":""}', b"\xff"):
+            await redis.publish(CLOSE_CHANNEL, message)
+        two.parts.breaker._circuits["rs_1"] = object()  # type: ignore[assignment]
+        await until(told)
