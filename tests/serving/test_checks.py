@@ -307,11 +307,6 @@ async def test_doctor_tells_what_cannot_be_reached_and_no_secret(launch: Launche
     assert not any("hidden" in made.detail for made in failed)
 
 
-async def test_doctor_tells_a_redis_url_that_cannot_be_read(launch: Launcher) -> None:
-    checks = await _examined(_settings(launch, REDIS_URL="redis://127.0.0.1:x/0"))
-    assert not checks["redis"].is_ok
-
-
 @pytest.mark.parametrize(
     ("content", "detail"),
     [
