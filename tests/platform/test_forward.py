@@ -155,7 +155,7 @@ def hook(world: World, url: str, **changes: Any) -> dict[str, Any]:
 
 
 async def until_sent(delivery: dict[str, Any]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while delivery["status"] == "pending":  # noqa: ASYNC110 - a row has no event
             await asyncio.sleep(0.005)
 

@@ -64,7 +64,7 @@ async def test_an_answer_under_way_is_finished_before_the_end() -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
     writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
     rule = served.platform.faults._active[0][0]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while rule.count:  # noqa: ASYNC110 - a rule has no event
             await asyncio.sleep(0.001)
         await context.__aexit__(None, None, None)

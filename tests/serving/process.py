@@ -21,7 +21,7 @@ from tests.dev.helpers import ROOT, is_gone
 from tests.serving.raw import TOKEN, Line
 from tests.world import Client, gateway_environment
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 async def until(condition: Callable[[], Any], seconds: float = SECONDS) -> None:

@@ -81,7 +81,7 @@ class Line:
     async def is_closed(self) -> bool:
         """Wait for the server to close; false after some seconds."""
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 return await self.reader.read(1) == b""
         except TimeoutError:
             return False
