@@ -373,7 +373,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("remote_consent_allow_api_keys", _flag, "let an API key answer for a call, which the program that holds it could do itself"),
     Setting("remote_default_tool_changes", _one_of("auto", "review"), "what happens by default when a remote server changes a definition"),
     Setting("remote_name_style", _one_of("auto", "safe", "dotted"), "names of remote tools; auto: safe for clients known to refuse dots"),
-    Setting("remote_allowed_private", _words, "remote addresses open although not public: CIDR[:port], host[:port] or *.host[:port], port 443 where none is named"),
+    Setting("remote_allowed_private", _words, "remote addresses open although not public: CIDR[:port], host[:port] or *.host[:port], port 443 where none is named, * for any"),
     Setting("remote_denied_cidrs", _networks, "networks that no remote server may be in, whatever else is allowed"),
     Setting("remote_allowed_plaintext_hosts", _words, "hosts of remote servers that http may be used to"),
     Setting("remote_allowed_ports", _words, "ports of remote servers, single ones and ranges"),

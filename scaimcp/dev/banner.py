@@ -30,6 +30,7 @@ def banner(
         lines.append(f"{platform_url}, with made-up tenants and publicly known keys; {kept}.")
     else:
         lines.append(f"This is a development set-up in front of {platform_url}; {kept}.")
+    lines.append("Remote MCP servers on this machine may be registered, with plain HTTP.")
     if warn:
         lines.append("WARNING: other machines can reach this gateway, unencrypted.")
     if tokens:

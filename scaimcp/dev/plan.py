@@ -208,6 +208,9 @@ def gateway_settings(
         "SCAIMCP_REDIS_URL": Fact("redis_url"),
         "SCAIMCP_STATE_KEYS": kept_key(directory / STATE_KEY_NAME),
         "SCAIMCP_ENCRYPTION_LOCAL_KEK": kept_key(directory / KEK_NAME),
+        # Remote servers on this machine, by plain HTTP: never outside development.
+        "SCAIMCP_REMOTE_ALLOWED_PRIVATE": "127.0.0.0/8:*,[::1/128]:*,localhost:*",
+        "SCAIMCP_REMOTE_ALLOWED_PLAINTEXT_HOSTS": "127.0.0.1,[::1],localhost",
         "SCAIMCP_PLATFORM_URL": platform_url,
         "SCAIMCP_SERVER_BIND": address.bind,
         "SCAIMCP_SERVER_DRAIN_SECONDS": str(DRAIN_SECONDS),
@@ -216,6 +219,8 @@ def gateway_settings(
     if options.platform_url is None:
         # Whoever may not read module states sees the same modules as whoever may.
         settings["SCAIMCP_PLATFORM_SERVICE_TOKEN"] = standin_tokens()[SERVICE_ROLE]
+        # The stand-in's bearers are API keys; without this nobody could answer a consent.
+        settings["SCAIMCP_REMOTE_CONSENT_ALLOW_API_KEYS"] = "true"
     if isinstance(platform_url, Fact) or platform_url.startswith("http:"):
         settings["SCAIMCP_PLATFORM_ALLOW_HTTP"] = "true"
     if not address.is_loopback:

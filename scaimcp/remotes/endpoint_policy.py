@@ -62,21 +62,25 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class _Opening(msgspec.Struct, frozen=True):
-    """One entry of the allow-list: a network, or a host name or pattern, with its port."""
+    """One entry of the allow-list: a network, or a host name or pattern; port 0 is any port."""
 
     port: int
     network: Any = None
     host: str = ""
 
     def opens_host(self, host: str, port: int) -> bool:
-        if not self.host or port != self.port:
+        if not self.host or not self._opens_port(port):
             return False
         if self.host.startswith("*."):
             return host.partition(".")[2] == self.host[2:]
         return host == self.host
 
     def opens_address(self, address: Address, port: int) -> bool:
-        return self.network is not None and port == self.port and address in self.network
+        is_inside = self.network is not None and address in self.network
+        return is_inside and self._opens_port(port)
+
+    def _opens_port(self, port: int) -> bool:
+        return self.port in (0, port)
 
 
 class EndpointPolicy:
@@ -84,7 +88,8 @@ class EndpointPolicy:
 
     Args:
         allowed_private: entries ``CIDR[:port]``, ``host[:port]`` or ``*.host[:port]``; the port
-            is 443 where none is named, an IPv6 network with a port stands in brackets.
+            is 443 where none is named, ``*`` is any port, an IPv6 network with a port stands in
+            brackets.
         denied_cidrs: networks that no entry of `allowed_private` opens.
         allowed_plaintext_hosts: hosts that may be reached by http.
         allowed_ports: single ports and ranges such as ``1024-65535``.
@@ -240,12 +245,17 @@ def _opening(entry: str) -> _Opening:
         place, _, port_text = entry.rpartition(":")
     if not place:
         return _Opening(443, host=_pattern(entry))
-    if not re.fullmatch("[0-9]{1,5}", port_text) or not 1 <= int(port_text) <= 65_535:
-        raise ValueError(f"{entry!r} has no valid port")
+    port = 0 if port_text == "*" else _port(entry, port_text)
     try:
-        return _Opening(int(port_text), network=_network(place.strip("[]")))
+        return _Opening(port, network=_network(place.strip("[]")))
     except ValueError:
-        return _Opening(int(port_text), host=_pattern(place))
+        return _Opening(port, host=_pattern(place))
+
+
+def _port(entry: str, text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65_535:
+        raise ValueError(f"{entry!r} has no valid port")
+    return int(text)
 
 
 def _network(entry: str) -> Network:

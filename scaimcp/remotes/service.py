@@ -260,6 +260,8 @@ class RemoteServers:
             deed = Admin("configure", needs_approval=patch.is_waiting)
             effects = await administer(connection, server.state, deed, **_FORGOTTEN)
             effects |= {"close_sessions"}
+            # What was agreed to for one place must not be used at another.
+            await _expire_approvals(connection, context, row)
         if patch.is_new_origin:
             await change_store.delete_pins(connection, row.tenant_id, row.id)
         elif row.tool_changes is ToolChanges.REVIEW is not server.row.tool_changes:
@@ -289,7 +291,7 @@ class RemoteServers:
 
 
 async def _expire_approvals(connection: Any, context: RequestContext, row: ServerRow) -> None:
-    """End what users have agreed to, or were asked, of a server that is out of service."""
+    """End what users agreed to, or were asked, of a server that is another one now, or none."""
     for one in await approval_store.expire_approvals(connection, row.tenant_id, row.id):
         data = {
             "approval_id": one.id,

@@ -199,12 +199,18 @@ async def test_31_a_disabled_server_is_not_refreshed_nor_contacted(
         assert unchanged.headers["etag"] == enabled.headers["etag"]
 
 
-async def test_disabling_ends_what_users_were_asked(registry: Registry, owner: Rest) -> None:
+@pytest.mark.parametrize("deed", ["disable", "move"])
+async def test_what_users_were_asked_of_a_server_ends_with_it(
+    registry: Registry, owner: Rest, deed: str
+) -> None:
     async with registry.upstream("search") as upstream:
-        server = await owner.registered(upstream.url, "asking", consent_tier="confirm")
+        server = await owner.registered(upstream.url, f"asking {deed}", consent_tier="confirm")
         called = await owner.client.call(f"{server['name_prefix']}search")
         assert called.code == "CONSENT_REQUIRED"
-        await owner.post(f"/{server['id']}/disable")
+        if deed == "disable":
+            await owner.post(f"/{server['id']}/disable")
+        else:
+            await owner.patch(f"/{server['id']}", {"endpoint_url": f"{upstream.url}?v=2"})
         rows = await registry.fetch(
             "SELECT state FROM remote_approvals WHERE server_id = $1", server["id"]
         )

@@ -346,3 +346,16 @@ def test_a_setting_that_cannot_be_read_is_named(field: str, entry: str) -> None:
     with pytest.raises(ValueError, match=r"is no |has no ") as caught:
         EndpointPolicy(**{field: (entry,)})
     assert str(caught.value)[1:].startswith(entry[2:] if entry.startswith("*.") else entry[:5])
+
+
+def test_a_star_opens_every_port_of_its_place_alone() -> None:
+    policy = EndpointPolicy(
+        allowed_private=("127.0.0.0/8:*", "[::1/128]:*", "crm.internal:*"),
+        allowed_plaintext_hosts=("127.0.0.1",),
+    )
+    for port in (1024, 8080, 65_535):
+        policy.check("127.0.0.1", port, ["127.0.0.1"])
+        policy.check("crm.internal", port, ["10.0.0.5"])
+        assert policy.check_url(f"http://127.0.0.1:{port}/mcp").port == port
+        with pytest.raises(EndpointForbidden):
+            policy.check("127.0.0.1", port, ["10.0.0.5"])
