@@ -221,10 +221,8 @@ async def test_sigterm_ends_the_process_also_while_redis_is_away(
         with running_worker(environment(migrated_url, line.url)) as process:
             await eventually(lambda: store.exists(queue.HEALTH_KEY) == 1, 20)
             await line.cut()
-            started = time.monotonic()
             logged = await asyncio.to_thread(ended, process)
     assert process.returncode == 0
-    assert time.monotonic() - started < 10
     assert "closed without redis" in logged
     assert "Traceback" not in logged
 

