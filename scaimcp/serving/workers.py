@@ -91,10 +91,10 @@ class _Workers:
     def _watch(self) -> int:
         while not self._is_stopping:
             time.sleep(_POLL_SECONDS)
-            for worker in list(self._workers):
-                code = worker.look()
-                if worker.has_served:
-                    self._has_served = True
+            # All are heard first: one that serves keeps the server, whichever died beside it.
+            ended = [(worker, worker.look()) for worker in self._workers]
+            self._has_served |= any(worker.has_served for worker in self._workers)
+            for worker, code in ended:
                 if code is None or self._is_stopping:
                     continue
                 if not self._has_served:

@@ -202,6 +202,47 @@ async def test_a_start_that_fails_ends_with_the_workers_exit_code(
     assert gateway.workers() == []
 
 
+async def test_a_replacement_that_fails_is_tried_again(launch: Launcher, place: Path) -> None:
+    keys = place / "keys"
+    keys.write_text("b3duIGtleXMgYXJlIDMyIGJ5dGVzIGxvbmcsIG9rYXk=")
+    keys.chmod(0o600)
+    gateway = await _two_with_keys(launch, keys)
+    content = keys.read_text()
+    keys.unlink()
+    line = await launch.line(gateway.port)
+    assert (await line.ask(get("/livez"))).status == 200
+    os.kill(gateway.workers()[0], signal.SIGKILL)
+    await until(lambda: "STATE_KEYS_FILE cannot be read" in gateway.said)
+    assert gateway.process.poll() is None
+    line = await launch.line(gateway.port)
+    assert (await line.ask(get("/livez"))).status == 200
+    keys.write_text(content)
+    keys.chmod(0o600)
+    await until(lambda: gateway.said.count('"gateway started"') == 3)
+
+
+async def test_a_worker_that_dies_early_does_not_end_a_server_that_serves(
+    launch: Launcher,
+) -> None:
+    gateway = launch.start(SERVER_WORKERS="2")
+    await gateway.wait_listening()
+    await until(lambda: len(gateway.workers()) == 2)
+    early = gateway.workers()[0]
+    os.kill(early, signal.SIGSTOP)
+    # The parent meets both at one look: the one that died, and the one that serves by now.
+    gateway.send(signal.SIGSTOP)
+    try:
+        line = await launch.line(gateway.port)
+        assert (await line.ask(get("/livez"))).status == 200
+        os.kill(early, signal.SIGKILL)
+        await until(lambda: is_gone(early))
+    finally:
+        gateway.send(signal.SIGCONT)
+    await gateway.wait_started(2)
+    assert [line["pid"] for line in gateway.logged("worker ended")] == [early]
+    assert await gateway.stop() == 0
+
+
 async def _two_with_keys(launch: Launcher, keys: Path) -> Gateway:
     return await launch(
         SERVER_WORKERS="2",
