@@ -29,12 +29,14 @@ from bench.peers import (
 )
 from bench.plan import FULL, GROUPS, QUICK, Group, Schedule, present, runs
 from bench.processes import BenchError
+from bench.remotes import start_remotes
 from scaimcp.dev.stack import start_stack
 from scaimcp.migrating import migrate
 from scaimcp.types import Secret
 
 RESULTS = FOLDER / "results"
 _FILL = Timing(0.3, 0.0)
+_REMOTE = ("remote/uvicorn", "remote/hypercorn", "crowded/uvicorn", "listing/uvicorn")
 # Of the time for everything, this much may go into the memory run.
 _GROWTH_SHARE = 0.4
 
@@ -98,7 +100,7 @@ def _measure_all(
     end = time.monotonic() + schedule.total_seconds
     with ExitStack() as stack:
         upstream = start_upstream(stack, folder)
-        gateway = start_gateway(stack, folder, ENGINES[0], upstream.url, stores)
+        gateway = start_gateway(stack, folder, "gateway/uvicorn", upstream.url, stores)
         say("memory")
         memory = single.memory(
             gateway, upstream, schedule.growth_calls, schedule.total_seconds * _GROWTH_SHARE
@@ -106,16 +108,21 @@ def _measure_all(
         list_bytes, tools = save_list(folder, gateway)
         peers = {peer.name: peer for peer in (upstream, gateway)}
         _start_others(stack, folder, peers, stores)
+        remotes = None
+        if any(entry.peer in _REMOTE for group in groups for entry in group.entries):
+            say("remote servers")
+            more, remotes = start_remotes(stack, folder, upstream, stores, schedule.crowd)
+            peers.update({peer.name: peer for peer in more})
         records = _rounds(schedule, groups, peers, end)
         say("starts")
         cold = single.cold_start(folder, upstream.url, stores, schedule.starts)
     dev = single.warm_dev_start(folder, 1) if schedule.with_dev else None
-    return Findings(tuple(records), tools, list_bytes, memory, cold, dev)
+    return Findings(tuple(records), tools, list_bytes, memory, cold, dev, remotes)
 
 
 def _start_others(stack: ExitStack, folder: Path, peers: dict[str, Peer], stores: Stores) -> None:
     upstream = peers["direct"].url
-    started = [start_gateway(stack, folder, ENGINES[1], upstream, stores)]
+    started = [start_gateway(stack, folder, "gateway/hypercorn", upstream, stores)]
     started += [start_floor(stack, folder, k, e, upstream) for k in KINDS for e in ENGINES]
     nginx = start_nginx(stack, folder, upstream)
     if nginx is None:

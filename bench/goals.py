@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from bench.load import Record
+from bench.remote_upstream import KINDS
+from bench.remotes import Remotes
 from bench.single import Memory
 
 LEAST_TOOLS = 150
@@ -23,6 +25,7 @@ class Findings(msgspec.Struct, frozen=True):
     memory: Memory | None = None
     cold_start: float | None = None
     dev_start: float | None = None
+    remotes: Remotes | None = None
 
 
 class Goal(msgspec.Struct, frozen=True):
@@ -68,6 +71,34 @@ def goals(findings: Findings) -> list[Goal]:
         Goal("growth after 200,000 calls", "MiB", 5, memory.growth if memory else None),
         Goal("cold start of scaimcp serve", "s", 1.5, findings.cold_start),
         Goal("scaimcp dev, warm", "s", 4, findings.dev_start),
+        *_remote_goals(findings),
+    ]
+
+
+def _remote_goals(findings: Findings) -> list[Goal]:
+    records = findings.records
+    rows: list[Goal] = []
+    for kind in KINDS:
+        group = f"remote, {kind} c=16"
+        crowded = ratio_of(records, group, "crowded/uvicorn", "remote/uvicorn")
+        rows += [
+            Goal(f"remote tools/call, {kind}, {engine}: CPU", "ms", most, measured)
+            for engine, most in (("uvicorn", 0.25), ("hypercorn", 0.50))
+            for measured in [cpu_of(records, group, f"remote/{engine}")]
+        ]
+        rows.append(Goal(f"the same in the crowd, {kind}", "×", 1.1, crowded))
+    listing, one = "tools/list, 1,000 remote c=16", "tools/list, 1,000 remote c=1"
+    first = median([_p50(record) for record in of(records, one, "listing/uvicorn")])
+    found = findings.remotes
+    watched = found.discovery if found else None
+    slower = watched.p99_meanwhile / watched.p99_before if watched else None
+    return [
+        *rows,
+        Goal("tools/list, 1,000 remote: CPU", "ms", 1, cpu_of(records, listing, "listing/uvicorn")),
+        Goal("tools/list, 1,000 remote: whole page at c=1", "ms", 20, first),
+        Goal("1,000 definitions in a process", "MiB", 5, found.definitions_mib if found else None),
+        Goal("discovery of the crowd", "s", 60, watched.seconds if watched else None),
+        Goal("p99 of a gateway meanwhile", "×", 1.3, slower),
     ]
 
 

@@ -14,6 +14,7 @@ from bench import proc
 from bench.answers import BEARER, MODEL
 from bench.peers import Peer
 from bench.processes import BenchError, exchange
+from bench.remote_upstream import MARKER
 
 FOLDER = Path(__file__).parent
 PROGRAM = FOLDER / "loadgen"
@@ -101,6 +102,12 @@ def call_model(connections: int, *, is_modern: bool = False, has_sessions: bool 
         is_modern=is_modern,
         has_sessions=has_sessions,
     )
+
+
+def call_remote(tool: str, connections: int) -> Load:
+    """Call a tool of a light remote server."""
+    arguments = '{"q":"release notes","limit":5}'
+    return Load("call", connections, tool=tool, arguments=arguments, marker=MARKER)
 
 
 def call_models(connections: int) -> Load:

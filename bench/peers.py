@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import socket
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def list_request(revision: str = "2025-11-25") -> tuple[bytes, dict[str, str]]:
 
 def start_upstream(stack: ExitStack, folder: Path) -> Peer:
     """Start the light platform."""
-    return _announced(stack, folder, "direct", python("bench.upstream"))
+    return announced(stack, folder, "direct", python("bench.upstream"))
 
 
 def start_floor(stack: ExitStack, folder: Path, kind: str, engine: str, upstream: str) -> Peer:
@@ -88,7 +89,7 @@ def start_floor(stack: ExitStack, folder: Path, kind: str, engine: str, upstream
     command = python("bench.floors", kind, "--engine", engine, "--upstream", upstream)
     if kind == "bytes":
         command += ["--body", str(_list_file(folder))]
-    return _announced(stack, folder, f"{kind}/{engine}", command)
+    return announced(stack, folder, f"{kind}/{engine}", command)
 
 
 def save_list(folder: Path, gateway: Peer) -> tuple[int, int]:
@@ -116,12 +117,26 @@ def gateway_settings(engine: str, port: int, upstream: str, stores: Stores) -> d
 
 
 def start_gateway(
-    stack: ExitStack, folder: Path, engine: str, upstream: str, stores: Stores
+    stack: ExitStack,
+    folder: Path,
+    name: str,
+    upstream: str,
+    stores: Stores,
+    more: Mapping[str, str] | None = None,
 ) -> Peer:
-    """Start ``scaimcp serve`` and wait until it is ready."""
-    port = free_port()
-    name, log = f"gateway/{engine}", folder / f"gateway-{engine}.log"
-    settings = gateway_settings(engine, port, upstream, stores)
+    """Start ``scaimcp serve`` and wait until it is ready.
+
+    Args:
+        stack: ends it.
+        folder: for its log.
+        name: of the peer, ending in ``/`` and the engine.
+        upstream: origin of the platform.
+        stores: PostgreSQL and Redis.
+        more: further settings.
+    """
+    port, engine = free_port(), name.rpartition("/")[2]
+    log = folder / f"{name.replace('/', '-')}.log"
+    settings = gateway_settings(engine, port, upstream, stores) | dict(more or {})
     process = stack.enter_context(running(python("scaimcp", "serve"), log, settings))
     url = f"http://127.0.0.1:{port}"
     wait_for_ready(url, process, log)
@@ -159,7 +174,8 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _announced(stack: ExitStack, folder: Path, name: str, command: list[str]) -> Peer:
+def announced(stack: ExitStack, folder: Path, name: str, command: list[str]) -> Peer:
+    """Start a process that writes its URL into a ready file."""
     stem = name.replace("/", "-")
     ready, log = folder / f"{stem}.ready", folder / f"{stem}.log"
     process = stack.enter_context(running([*command, "--ready-file", str(ready)], log))

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from bench.load import Load, call_model, call_models, get_model, list_tools
+from bench.load import Load, call_model, call_models, call_remote, get_model, list_tools
+from bench.remote_upstream import KINDS
+from bench.tenancies import tool_of
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -24,7 +26,9 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """How much is measured. ``total_seconds`` bounds the whole bench."""
+    """How much is measured. ``total_seconds`` bounds the whole bench; ``crowd`` is how many servers
+    the largest tenant has registered.
+    """
 
     rounds: int
     seconds: float
@@ -33,10 +37,11 @@ class Schedule(msgspec.Struct, frozen=True):
     growth_calls: int
     with_dev: bool
     total_seconds: float
+    crowd: int
 
 
-FULL = Schedule(3, 1.8, 0.4, 3, 200_000, with_dev=True, total_seconds=360)
-QUICK = Schedule(1, 1.0, 0.2, 1, 0, with_dev=False, total_seconds=60)
+FULL = Schedule(3, 1.8, 0.4, 3, 200_000, with_dev=True, total_seconds=480, crowd=1_000)
+QUICK = Schedule(1, 1.0, 0.2, 1, 0, with_dev=False, total_seconds=60, crowd=100)
 
 
 def _entries(load: Load, *peers: str) -> tuple[Entry, ...]:
@@ -56,6 +61,20 @@ GROUPS: tuple[Group, ...] = (
             "bare/hypercorn",
         ),
     ),
+    *(
+        Group(
+            f"remote, {kind} c=16",
+            (
+                Entry("remote/uvicorn", call_remote(tool_of(kind), 16)),
+                Entry("crowded/uvicorn", call_remote(tool_of(kind), 16)),
+                Entry("forward/uvicorn", call_model(16)),
+                Entry("remote/hypercorn", call_remote(tool_of(kind), 16)),
+            ),
+        )
+        for kind in KINDS
+    ),
+    Group("tools/list, 1,000 remote c=16", _entries(list_tools(16), "listing/uvicorn")),
+    Group("tools/list, 1,000 remote c=1", _entries(list_tools(1), "listing/uvicorn")),
     Group("models_list c=16", _entries(call_models(16), "gateway/uvicorn", "gateway/hypercorn")),
     Group(
         "tools/list c=16",

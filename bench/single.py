@@ -69,7 +69,7 @@ def cold_start(folder: Path, upstream: str, stores: Stores, times: int) -> float
     for _ in range(times):
         with ExitStack() as stack:
             began = time.monotonic()
-            start_gateway(stack, folder, "uvicorn", upstream, stores)
+            start_gateway(stack, folder, "gateway/uvicorn", upstream, stores)
             seconds.append(time.monotonic() - began)
     return statistics.median(seconds)
 
