@@ -41,7 +41,7 @@ class Schedule(msgspec.Struct, frozen=True):
 
 
 FULL = Schedule(3, 1.8, 0.4, 3, 200_000, with_dev=True, total_seconds=480, crowd=1_000)
-QUICK = Schedule(1, 1.0, 0.2, 1, 0, with_dev=False, total_seconds=60, crowd=100)
+QUICK = Schedule(1, 1.0, 0.2, 1, 0, with_dev=False, total_seconds=100, crowd=100)
 
 
 def _entries(load: Load, *peers: str) -> tuple[Entry, ...]:

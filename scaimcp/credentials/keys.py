@@ -10,6 +10,7 @@ import base64
 import os
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -131,6 +132,7 @@ class LocalKeys:
         """Do nothing: memory always answers."""
 
 
+@lru_cache(4_096)
 def read_header(wrapped: bytes) -> Header:
     """Read the front of a wrapped DEK, whoever wrapped it.
 

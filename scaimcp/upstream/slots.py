@@ -6,9 +6,8 @@ Spec: remote-servers 5 (concurrency).
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import OrderedDict
+from types import TracebackType
 
 from scaimcp.upstream.errors import RemoteBusyError
 
@@ -20,7 +19,7 @@ class _Places:
 
     def __init__(self) -> None:
         self.running = 0
-        self.by_caller: Counter[str] = Counter()
+        self.by_caller: dict[str, int] = {}
         self.waiting: OrderedDict[asyncio.Future[None], str] = OrderedDict()
 
 
@@ -41,29 +40,47 @@ class Slots:
         self._wait_seconds = wait_seconds
         self._servers: dict[str, _Places] = {}
 
-    @asynccontextmanager
-    async def hold(self, server_id: str, caller: str) -> AsyncIterator[None]:
-        """Hold a place during the block.
+    def __len__(self) -> int:
+        """Count the servers with calls that run or wait."""
+        return len(self._servers)
+
+    def hold(self, server_id: str, caller: str) -> _Hold:
+        """Hold a place during the block: ``async with slots.hold(…):``.
+
+        Raises:
+            RemoteBusyError: on entering, no place in time.
+        """
+        return _Hold(self, server_id, caller)
+
+    async def take(self, server_id: str, caller: str) -> None:
+        """Take a place that `give_back` must be called for.
 
         Raises:
             RemoteBusyError: no place in time.
         """
-        places = self._servers.setdefault(server_id, _Places())
-        if not self._is_free(places, caller):
-            await self._wait(places, caller)
+        places = self._servers.get(server_id)
+        if places is None:
+            places = self._servers[server_id] = _Places()
+        if self._is_free(places, caller):
+            self._enter(places, caller)
         else:
-            self._take(places, caller)
-        try:
-            yield
-        finally:
-            self._give_back(server_id, places, caller)
+            await self._wait(places, caller)
+
+    def give_back(self, server_id: str, caller: str) -> None:
+        """Give a place back; who has waited longest and may have it gets it."""
+        places = self._servers[server_id]
+        self._hand_over(places, caller)
+        if not places.running and not places.waiting:
+            del self._servers[server_id]
 
     def _is_free(self, places: _Places, caller: str) -> bool:
-        return places.running < self._per_server and places.by_caller[caller] < self._per_caller
+        if places.running >= self._per_server:
+            return False
+        return places.by_caller.get(caller, 0) < self._per_caller
 
-    def _take(self, places: _Places, caller: str) -> None:
+    def _enter(self, places: _Places, caller: str) -> None:
         places.running += 1
-        places.by_caller[caller] += 1
+        places.by_caller[caller] = places.by_caller.get(caller, 0) + 1
 
     async def _wait(self, places: _Places, caller: str) -> None:
         """Wait until whoever leaves hands a place over, which is then already taken."""
@@ -84,11 +101,6 @@ class Slots:
         else:
             del places.waiting[turn]
 
-    def _give_back(self, server_id: str, places: _Places, caller: str) -> None:
-        self._hand_over(places, caller)
-        if not places.running and not places.waiting:
-            self._servers.pop(server_id, None)
-
     def _hand_over(self, places: _Places, caller: str) -> None:
         places.running -= 1
         places.by_caller[caller] -= 1
@@ -97,6 +109,28 @@ class Slots:
         for turn, waiting in places.waiting.items():
             if self._is_free(places, waiting):
                 del places.waiting[turn]
-                self._take(places, waiting)
+                self._enter(places, waiting)
                 turn.set_result(None)
                 return
+
+
+class _Hold:
+    """A place during a block. A class, for a generator would cost three times as much."""
+
+    __slots__ = ("_caller", "_server_id", "_slots")
+
+    def __init__(self, slots: Slots, server_id: str, caller: str) -> None:
+        self._slots = slots
+        self._server_id = server_id
+        self._caller = caller
+
+    async def __aenter__(self) -> None:
+        await self._slots.take(self._server_id, self._caller)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._slots.give_back(self._server_id, self._caller)

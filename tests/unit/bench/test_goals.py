@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bench.goals import Findings, Goal, added, cpu_of, errors_of, goals, median, ratio_of
+from bench.load import Record
+from bench.remotes import Discovery, Remotes
 from bench.single import Memory
 from tests.unit.bench.records import record
 
@@ -29,7 +31,25 @@ def whole() -> Findings:
             record("gateway/uvicorn", 0.3, group=group, p50_ms=0.9, p99_ms=50.0),
             record("direct", 0.01, group=group, p50_ms=0.1, p99_ms=2.0),
         ]
-    return Findings(tuple(rows), 153, 262_846, Memory(60.0, 61.0, 63.5, 200_000), 1.2, 4.5)
+    rows += remote_rows()
+    found = Remotes(Discovery(1_000, 61.0, p99_before=2.0, p99_meanwhile=2.5), 4.0)
+    memory = Memory(60.0, 61.0, 63.5, 200_000)
+    return Findings(tuple(rows), 153, 262_846, memory, 1.2, 4.5, found)
+
+
+def remote_rows() -> list[Record]:
+    rows = []
+    for kind, cpu, crowded in (("modern", 0.2, 0.21), ("legacy", 0.3, 0.36), ("stream", 0.2, 0.2)):
+        group = f"remote, {kind} c=16"
+        rows += [
+            record("remote/uvicorn", cpu, group=group),
+            record("remote/hypercorn", 2 * cpu, group=group),
+            record("crowded/uvicorn", crowded, group=group),
+        ]
+    listed = "tools/list, 1,000 remote"
+    rows.append(record("listing/uvicorn", 0.9, group=f"{listed} c=16"))
+    rows.append(record("listing/uvicorn", 0.9, group=f"{listed} c=1", p50_ms=21.0))
+    return rows
 
 
 def test_each_goal_is_judged_by_its_own_figures() -> None:
@@ -46,6 +66,20 @@ def test_each_goal_is_judged_by_its_own_figures() -> None:
         "growth after 200,000 calls": "ok",
         "cold start of scaimcp serve": "ok",
         "scaimcp dev, warm": "over",
+        "remote tools/call, modern, uvicorn: CPU": "ok",
+        "remote tools/call, modern, hypercorn: CPU": "ok",
+        "the same in the crowd, modern": "ok",
+        "remote tools/call, legacy, uvicorn: CPU": "over",
+        "remote tools/call, legacy, hypercorn: CPU": "over",
+        "the same in the crowd, legacy": "over",
+        "remote tools/call, stream, uvicorn: CPU": "ok",
+        "remote tools/call, stream, hypercorn: CPU": "ok",
+        "the same in the crowd, stream": "ok",
+        "tools/list, 1,000 remote: CPU": "ok",
+        "tools/list, 1,000 remote: whole page at c=1": "over",
+        "1,000 definitions in a process": "ok",
+        "discovery of the crowd": "over",
+        "p99 of a gateway meanwhile": "ok",
     }
 
 

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from bench.answers import BEARER, MODEL, guarded, prepared, public
-from bench.upstream import Connection, Site
+from bench.light import Connection
+from bench.upstream import Site
 from scaimcp.auth.identity import read_profile
 from scaimcp.scaigrid.envelope import read_envelope
 
@@ -40,7 +41,7 @@ def split(answer: bytes) -> tuple[int, dict[str, str], Any]:
 
 
 def get(site: Site, path: str, authorization: bytes = AUTHORIZED) -> tuple[int, Any]:
-    status, _, body = split(site.answer(path.encode(), authorization, b"req_1"))
+    status, _, body = split(site.answer(path.encode(), authorization, b"req_1", b""))
     return status, body
 
 
@@ -141,9 +142,16 @@ def test_what_is_no_http_closes_the_connection() -> None:
     assert wire.is_closed
 
 
+class Faulty:
+    """A site with a fault."""
+
+    def answer(self, path: bytes, authorization: bytes, request_id: bytes, body: bytes) -> bytes:
+        raise LookupError
+
+
 def test_a_fault_of_our_own_is_not_taken_for_bad_http() -> None:
-    connection, _ = connected()
-    connection._site.answer = None  # type: ignore[assignment, method-assign] # any fault will do
+    connection = Connection(Faulty())
+    connection.connection_made(Wire())
     with pytest.raises(httptools.HttpParserCallbackError):
         connection.data_received(b"GET /health HTTP/1.1\r\n\r\n")
 
