@@ -54,15 +54,25 @@ Lookup = Callable[[str, int], Sequence[str]]
 
 
 @asynccontextmanager
-async def open_http(user_agent: str) -> AsyncIterator[aiohttp.ClientSession]:
-    """Open a client for calls to the platform.
+async def open_http(
+    user_agent: str, *, ca_bundle: str | None = None, connect_seconds: float = CONNECT_SECONDS
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """Open a client for calls to the platform, or to another server that the operator names.
 
     Args:
         user_agent: value of ``User-Agent`` on every request.
+        ca_bundle: file of certificates trusted beside the system's; None for none.
+        connect_seconds: time for a new connection.
+
+    Raises:
+        OSError: the file of certificates cannot be read, or holds none (`ssl.SSLError`).
     """
+    context = ssl.create_default_context()
+    if ca_bundle is not None:
+        context.load_verify_locations(cafile=ca_bundle)
     connector = aiohttp.TCPConnector(
         limit=_CONNECTIONS,
-        ssl=ssl.create_default_context(),
+        ssl=context,
         keepalive_timeout=_KEEPALIVE_SECONDS,
         ttl_dns_cache=30,
     )
@@ -70,7 +80,7 @@ async def open_http(user_agent: str) -> AsyncIterator[aiohttp.ClientSession]:
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": user_agent},
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds),
         trust_env=False,
     ) as session:
         # aiohttp sends PUT and DELETE once more when a connection breaks; nothing but GET may be

@@ -7,6 +7,7 @@ Nothing is coerced: ``"50"`` is no integer and ``true`` is none either. Spec: sc
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -68,7 +69,9 @@ def _object(arguments: bytes) -> dict[str, Any]:
     if depth_exceeds(arguments, _MOST_DEPTH):
         raise invalid_arguments([("arguments", "nested too deep")])
     try:
-        given = json.loads(arguments, object_pairs_hook=_once, parse_constant=_refused)
+        given = json.loads(
+            arguments, object_pairs_hook=_once, parse_constant=_refused, parse_float=_finite
+        )
         # Half of a surrogate pair decodes, but can be sent nowhere.
         _encode(given)
     except (ValueError, RecursionError):
@@ -88,6 +91,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refused(word: str) -> Any:
     raise ValueError(f"{word} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    """Return a number; one too large for a double would be sent on as null."""
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError("too large")
+    return number
 
 
 def _completed(members: tuple[Member, ...], given: dict[str, Any]) -> dict[str, Any]:
@@ -259,9 +270,10 @@ def _bad_paths(members: tuple[Member, ...], given: dict[str, Any], at: str) -> I
                 yield at + member.name
         elif isinstance(shape, Open) and shape.takes_scalars_only:
             yield from _bad_hidden_paths(value, f"{at}{member.name}.")
-    for name in given.keys() - {member.name for member in members}:
-        if at and not _is_path_member(name, given[name]):
-            yield at + name
+    known = {member.name for member in members}
+    others = {name: value for name, value in given.items() if name not in known}
+    if at:
+        yield from _bad_hidden_paths(others, at)
 
 
 def _bad_hidden_paths(value: dict[str, Any], at: str) -> Iterator[str]:
@@ -272,6 +284,6 @@ def _bad_hidden_paths(value: dict[str, Any], at: str) -> Iterator[str]:
 
 def _is_path_member(name: str, value: Any) -> bool:
     """Tell whether a member named like a path is one; all others are right."""
-    if not name.endswith("_path"):
+    if not name.lower().endswith("_path"):
         return True
     return isinstance(value, str) and FORMS["path"].fits(value)

@@ -107,6 +107,7 @@ TOOLS = (
         fields=f"path period_days totals items[{_ROW}]",
         checks=(PathCheck("path", "path"),),
         mask=_SWEPT,
+        special="secret_trail",
     ),
     ToolRecord(
         code="AU4",
