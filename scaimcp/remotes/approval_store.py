@@ -17,7 +17,7 @@ from scaimcp.remotes.approval_models import (
     ExpiredApproval,
     NewApproval,
 )
-from scaimcp.remotes.columns import known, sql, storable
+from scaimcp.remotes.columns import affected, below, known, page_of, sql, storable
 from scaimcp.remotes.enumerations import ApprovalState
 from scaimcp.remotes.models import Page, Position
 
@@ -72,6 +72,10 @@ _GET = sql(
     "SELECT", _SEEN,
     "FROM remote_approvals a WHERE a.tenant_id = $1 AND a.caller_user_id = $2 AND a.id = $3",
 )  # fmt: skip
+# The one statement for a user whose tenant is not known yet; the id is random.
+_ANY_TENANT_OF_QUESTION = """
+SELECT a.tenant_id FROM remote_approvals a WHERE a.id = $1 AND a.caller_user_id = $2
+"""
 _LIST = sql(
     "SELECT", _SEEN,
     "FROM remote_approvals a WHERE a.tenant_id = $1 AND a.caller_user_id = $2",
@@ -109,18 +113,32 @@ _SERVERS = """
 SELECT s.id, s.name, s.endpoint_origin FROM remote_servers s
 WHERE s.tenant_id = $1 AND s.id = ANY($2)
 """
-_EXPIRE_OF_SERVER = """
-UPDATE remote_approvals SET state = 'expired', arguments_sealed = NULL
-WHERE tenant_id = $1 AND server_id = $2 AND state IN ('pending', 'approved')
-RETURNING id, tenant_id, server_id, caller_user_id, tool, arguments_digest, mode
+_EXPIRED = """
+RETURNING id, tenant_id, caller_user_id, server_id, tool, arguments_digest, definition_hash, mode
 """
-_EXPIRE_DUE = """
-UPDATE remote_approvals SET state = 'expired', arguments_sealed = NULL
-WHERE id = ANY(ARRAY(
+_EXPIRE_OF_SERVER = sql(
+    """
+    UPDATE remote_approvals SET state = 'expired', arguments_sealed = NULL
+    WHERE tenant_id = $1 AND server_id = $2 AND state IN ('pending', 'approved')
+    """,
+    _EXPIRED,
+)
+_EXPIRE_DUE = sql(
+    """
+    UPDATE remote_approvals SET state = 'expired', arguments_sealed = NULL
+    WHERE id = ANY(ARRAY(
+      SELECT id FROM remote_approvals
+      WHERE state IN ('pending', 'approved') AND expires_at <= now()
+      LIMIT $1 FOR UPDATE SKIP LOCKED))
+    """,
+    _EXPIRED,
+)
+# Long after the last request state has ended, or a replayed one would find its row gone.
+_PRUNE_DUE = """
+DELETE FROM remote_approvals WHERE id = ANY(ARRAY(
   SELECT id FROM remote_approvals
-  WHERE state IN ('pending', 'approved') AND expires_at <= now()
-  LIMIT $1 FOR UPDATE SKIP LOCKED))
-RETURNING id, tenant_id, server_id, caller_user_id, tool, arguments_digest, mode
+  WHERE state NOT IN ('pending', 'approved') AND expires_at < now() - make_interval(days => $1)
+  LIMIT $2 FOR UPDATE SKIP LOCKED))
 """
 
 
@@ -135,10 +153,18 @@ def _bound(binding: Binding) -> tuple[Any, ...]:
     )
 
 
+def _binding(record: Any) -> Binding:
+    return Binding(**{name: record[name] for name in Binding.__struct_fields__})
+
+
+def _expired(record: Any) -> ExpiredApproval:
+    return ExpiredApproval(record["id"], _binding(record), record["mode"])
+
+
 def _approval(record: Any) -> Approval:
     return Approval(
         record["id"],
-        Binding(**{name: record[name] for name in Binding.__struct_fields__}),
+        _binding(record),
         record["arguments_sealed"],
         record["mode"],
         known(ApprovalState, record["state"], ApprovalState.EXPIRED),
@@ -178,6 +204,14 @@ async def get_approval(
     return None if record is None else _approval(record)
 
 
+async def tenant_of_question(connection: Any, user_id: str, approval_id: str) -> str | None:
+    """Return the tenant of a question to this user, None for every other id."""
+    tenant_id: str | None = await connection.fetchval(
+        _ANY_TENANT_OF_QUESTION, storable(approval_id), storable(user_id)
+    )
+    return tenant_id
+
+
 async def list_approvals(
     connection: Any,
     tenant_id: str,
@@ -193,12 +227,10 @@ async def list_approvals(
         tenant_id,
         user_id,
         state,
-        after.at if after else None,
-        after.id if after else None,
+        *below(after),
         limit + 1,
     )
-    found = tuple(_approval(record) for record in records[:limit])
-    return Page(found, has_more=len(records) > limit)
+    return page_of(records, limit, _approval)
 
 
 async def decide_approval(
@@ -246,10 +278,18 @@ async def expire_approvals(
 ) -> Sequence[ExpiredApproval]:
     """End every unused approval and open question of a server; return which."""
     records = await connection.fetch(_EXPIRE_OF_SERVER, tenant_id, server_id)
-    return [ExpiredApproval(**record) for record in records]
+    return [_expired(record) for record in records]
 
 
 async def expire_due_approvals(connection: Any, limit: int) -> Sequence[ExpiredApproval]:
     """End up to `limit` approvals of all tenants whose time is over. For workers only."""
     records = await connection.fetch(_EXPIRE_DUE, limit)
-    return [ExpiredApproval(**record) for record in records]
+    return [_expired(record) for record in records]
+
+
+async def prune_approvals(connection: Any, days: int, limit: int) -> int:
+    """Delete up to `limit` ended rows of all tenants that could last be used `days` ago or before.
+
+    For workers only. Returns how many went.
+    """
+    return affected(await connection.execute(_PRUNE_DUE, days, limit))

@@ -92,6 +92,14 @@ class Approvals:
             found = await self._found(connection, caller, approval_id)
             return (await self._views(connection, (found,)))[0]
 
+    async def tenant_of(self, user_id: str, approval_id: str) -> str | None:
+        """Return the tenant of a question to this user, None if there is none.
+
+        For who has signed in at the platform, which names no tenant then.
+        """
+        async with self._database.transaction() as connection:
+            return await approval_store.tenant_of_question(connection, user_id, approval_id)
+
     def demand_person(self, context: RequestContext) -> None:
         """Refuse whoever is no person behind an interactive token.
 

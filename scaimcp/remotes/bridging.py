@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from scaimcp.remotes.questions import ELICITATION, Question, named, question
 from scaimcp.types import ToolResult
 from scaimcp.upstream.errors import ProtocolError, UpstreamError
 
@@ -23,7 +24,6 @@ _OWN_META = "ai.scailabs.scaimcp/"
 _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 _CACHING = ("ttlMs", "cacheScope")
 _LINKS = ("resource", "resource_link")
-_ELICITATION = "elicitation/create"
 
 _encode = msgspec.json.Encoder().encode
 _fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -57,15 +57,24 @@ class _Block(msgspec.Struct):
 
 class _Request(msgspec.Struct):
     method: Any = ""
-    params: Any = None
+    params: Raw = Raw(b"{}")
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A server's request for input: encoded ``inputRequests``, its own state, the modes."""
+    """A server's request for input: its questions by their names, and its own state."""
 
-    requests: bytes
+    questions: dict[str, Question]
     state: str | None
-    modes: frozenset[str]
+
+    @property
+    def requests(self) -> bytes:
+        """Encoded ``inputRequests``, b"" for none."""
+        return named(self.questions) if self.questions else b""
+
+    @property
+    def modes(self) -> frozenset[str]:
+        """The modes that an answer takes."""
+        return frozenset([question.mode for question in self.questions.values()])
 
 
 _blocks = msgspec.json.Decoder(list[_Block]).decode
@@ -92,6 +101,7 @@ def wanted(fields: Mapping[str, Raw]) -> Wanted:
     Raises:
         UnsupportedInputRequest: anything but elicitation.
         ProtocolError: it is malformed.
+        ResponseTooLargeError: a question is too large.
     """
     requests = fields.get("inputRequests", Raw(b"{}"))
     try:
@@ -100,15 +110,10 @@ def wanted(fields: Mapping[str, Raw]) -> Wanted:
         text = None if state is None else _text(state)
     except msgspec.DecodeError:
         raise ProtocolError("The server asks in a form that is not MCP.", was_sent=True) from None
-    if any(request.method != _ELICITATION for request in asked.values()):
+    if any(request.method != ELICITATION for request in asked.values()):
         raise UnsupportedInputRequest("The server asks for what the gateway does not declare.")
-    modes = frozenset(_mode(request.params) for request in asked.values())
-    return Wanted(bytes(requests) if asked else b"", text, modes)
-
-
-def _mode(params: Any) -> str:
-    mode = params.get("mode", "form") if isinstance(params, dict) else "form"
-    return mode if isinstance(mode, str) else "form"
+    found = {name: question(bytes(request.params)) for name, request in asked.items()}
+    return Wanted(found, text)
 
 
 def passed(fields: dict[str, Raw], prefix: str) -> ToolResult:

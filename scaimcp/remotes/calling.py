@@ -15,14 +15,15 @@ from scaimcp.credentials.errors import CredentialFailure
 from scaimcp.credentials.keys import KeyWrapper
 from scaimcp.errors import ToolError
 from scaimcp.outbound import GuardedHttp
+from scaimcp.remotes.accounting import Account, Books
 from scaimcp.remotes.enumerations import Transport
 from scaimcp.remotes.offers import RemoteServer
+from scaimcp.remotes.questions import answered
 from scaimcp.remotes.targets import open_target, opener
-from scaimcp.telemetry.logs import get_logger
 from scaimcp.types import RequestContext
 from scaimcp.upstream.breaker import Breaker
 from scaimcp.upstream.client import ModernSession
-from scaimcp.upstream.errors import TEXT_BYTES, McpError, UpstreamError
+from scaimcp.upstream.errors import TEXT_BYTES, McpError, UpstreamError, timed_out
 from scaimcp.upstream.opening import Opening
 from scaimcp.upstream.pool import SessionKey, SessionPool
 from scaimcp.upstream.request import Ask, Handshake, Target
@@ -34,7 +35,6 @@ _PROGRESS = "notifications/progress"
 _LIST_CHANGED = frozenset(
     f"notifications/{surface}/list_changed" for surface in ("tools", "resources", "prompts")
 )
-_log = get_logger("scaimcp.remotes")
 
 
 class Outbound(msgspec.Struct, frozen=True):
@@ -96,6 +96,7 @@ class RemoteCaller:
         outbound: what requests go through.
         rules: limits of a call.
         watcher: hears how calls end; None for nobody.
+        books: accounts for calls.
         monotonic: clock, in seconds.
     """
 
@@ -105,8 +106,10 @@ class RemoteCaller:
         rules: CallRules,
         watcher: Watcher | None = None,
         *,
+        books: Books | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._books = books or Books()
         self._outbound = outbound
         self._rules = rules
         self._watcher = watcher
@@ -119,12 +122,19 @@ class RemoteCaller:
         """The limits of a call."""
         return self._rules
 
+    def is_modern(self, server: RemoteServer) -> bool:
+        """Tell whether a server is known to speak 2026-07-28, in which it never asks by itself."""
+        transport = server.row.transport or Transport.STREAMABLE_HTTP
+        era = self._eras.get(_era_key(server), server.state.protocol_era)
+        return era == "modern" and transport is Transport.STREAMABLE_HTTP
+
     async def send(
         self,
         server: RemoteServer,
         ask: Ask,
         context: RequestContext,
         modes: Collection[str] = (),
+        spent: float = 0.0,
     ) -> msgspec.Raw:
         """Send `ask` and return the server's result as it came.
 
@@ -133,21 +143,25 @@ class RemoteCaller:
             ask: what to send; deadline, sizes and listener are filled in here.
             context: who calls.
             modes: kinds of elicitation that the client can answer.
+            spent: seconds of the deadline that earlier rounds of this call have taken.
 
         Raises:
             RemoteFailure: any failure.
         """
         seconds = min(server.row.timeout_seconds or self._rules.seconds, self._rules.most_seconds)
+        if spent >= seconds:
+            raise failure(timed_out(seconds))
         ask = msgspec.structs.replace(
             ask,
-            seconds=seconds,
+            seconds=seconds - spent,
             most_bytes=self._rules.result_bytes,
             elicitation=tuple(sorted(modes)),
             is_progress_wanted=context.progress is not None,
-            listener=_Ear(server, context, self._watcher, self._monotonic),
+            listener=_Ear(server, context, self._watcher, self._outbound.breaker, self._monotonic),
         )
         try:
-            result = await self._guarded(server, ask, context)
+            with self._books.call(server, ask, context, self._era) as account:
+                account.result = result = await self._guarded(server, ask, context, account)
         except CredentialFailure as error:
             raise RemoteFailure(error.health_name, error.message) from None
         except UpstreamError as error:
@@ -159,13 +173,13 @@ class RemoteCaller:
         return result
 
     async def _guarded(
-        self, server: RemoteServer, ask: Ask, context: RequestContext
+        self, server: RemoteServer, ask: Ask, context: RequestContext, account: Account
     ) -> msgspec.Raw:
         through, row, user = self._outbound, server.row, context.caller.user_id
         target = await open_target(
             through.keys, row, server.fields, user_id=user, hops=context.hops + 1
         )
-        with through.breaker.guard(row.id):
+        with through.breaker.guard(row.id), account.away():
             async with through.slots.hold(row.id, user):
                 return await self._sent(server, target, ask, context)
 
@@ -173,12 +187,11 @@ class RemoteCaller:
         self, server: RemoteServer, target: Target, ask: Ask, context: RequestContext
     ) -> msgspec.Raw:
         through, row, user = self._outbound, server.row, context.caller.user_id
-        transport = row.transport or Transport.STREAMABLE_HTTP
-        era = self._eras.get(_era_key(server), server.state.protocol_era)
-        if era == "modern" and transport is Transport.STREAMABLE_HTTP:
+        if self.is_modern(server):
             return await ModernSession(through.http.session).request(target, ask)
+        modes = tuple(sorted(context.asker.modes)) if context.asker is not None else ()
         key = SessionKey(
-            row.id, row.credential_version, row.config_version, user, row.forward_user_id
+            row.id, row.credential_version, row.config_version, user, row.forward_user_id, modes
         )
 
         def told(handshake: Handshake) -> None:
@@ -186,12 +199,15 @@ class RemoteCaller:
 
         opening = Opening(
             opener(through.keys, row, server.fields, user_id=user, hops=context.hops + 1),
-            transport.value,
-            era or None,
-            elicitation=(),
+            (row.transport or Transport.STREAMABLE_HTTP).value,
+            self._eras.get(_era_key(server), server.state.protocol_era) or None,
+            elicitation=modes,
             told=told,
         )
         return await through.pool.request(key, opening, target, ask)
+
+    def _era(self, server: RemoteServer) -> str | None:
+        return self._eras.get(_era_key(server), server.state.protocol_era)
 
     def _remember(self, server: RemoteServer, era: str) -> None:
         if len(self._eras) >= _ERAS:
@@ -199,14 +215,6 @@ class RemoteCaller:
         self._eras[_era_key(server)] = era
 
     def _tell(self, server: RemoteServer, error: UpstreamError | None) -> None:
-        row = server.row
-        if error is not None:
-            _log.info(
-                "remote_call_failed",
-                tenant_id=row.tenant_id,
-                server_id=row.id,
-                outcome=error.code,
-            )
         if self._watcher is not None:
             self._watcher.ended(server, error)
 
@@ -226,17 +234,19 @@ def _era_key(server: RemoteServer) -> tuple[str, int, str | None]:
 
 
 class _Ear:
-    """Passes on what a server says while it works: progress, at most ten times a second."""
+    """Passes on what a server says while it works: questions, and progress ten times a second."""
 
-    __slots__ = ("_context", "_last", "_monotonic", "_server", "_watcher")
+    __slots__ = ("_breaker", "_context", "_last", "_monotonic", "_server", "_watcher")
 
     def __init__(
         self,
         server: RemoteServer,
         context: RequestContext,
         watcher: Watcher | None,
+        breaker: Breaker,
         monotonic: Callable[[], float],
     ) -> None:
+        self._breaker = breaker
         self._server = server
         self._context = context
         self._watcher = watcher
@@ -261,7 +271,12 @@ class _Ear:
         await self._context.progress(step.progress, step.total, step.message)
 
     async def asked(self, method: str, params: bytes) -> bytes | None:
-        return None
+        asker = self._context.asker
+        if asker is None:
+            return None
+        # It speaks: a trial call must not keep the others waiting for this one's user.
+        self._breaker.forget(self._server.row.id)
+        return await answered(asker, params)
 
 
 class _Step(msgspec.Struct):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from scaimcp.remotes.columns import columns, decoded, encoded, known, raw, sql, storable
+from scaimcp.remotes.columns import columns, decoded, encoded, known, page_of, raw, sql, storable
 from scaimcp.remotes.enumerations import CapabilityState, Kind
 from scaimcp.remotes.models import (
     Capability,
@@ -182,8 +182,7 @@ async def list_capabilities(
         after.name if after else None,
         limit + 1,
     )
-    found = tuple(_capability(record) for record in records[:limit])
-    return Page(found, has_more=len(records) > limit)
+    return page_of(records, limit, _capability)
 
 
 async def find_capability(

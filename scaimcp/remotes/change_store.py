@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from scaimcp.remotes.columns import affected, columns, decoded, encoded, known, raw, sql, storable
+from scaimcp.remotes.columns import (
+    affected,
+    below,
+    columns,
+    decoded,
+    encoded,
+    known,
+    page_of,
+    raw,
+    sql,
+    storable,
+)
 from scaimcp.remotes.enumerations import ChangeState, Kind
 from scaimcp.remotes.models import (
     CapabilityKey,
@@ -211,12 +222,10 @@ async def list_changes(
         storable(server_id),
         _KINDS,
         state,
-        after.at if after else None,
-        after.id if after else None,
+        *below(after),
         limit + 1,
     )
-    found = tuple(_change(record) for record in records[:limit])
-    return Page(found, has_more=len(records) > limit)
+    return page_of(records, limit, _change)
 
 
 async def get_change(

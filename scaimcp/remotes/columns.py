@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
 import msgspec
 
+from scaimcp.remotes.models import Page, Position
+
+Item = TypeVar("Item")
 Word = TypeVar("Word", bound=StrEnum)
 Fallback = TypeVar("Fallback", bound=StrEnum | None)
 
@@ -64,3 +68,13 @@ def columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
 def affected(status: str) -> int:
     """Return the row count of a command's status such as ``DELETE 3``."""
     return int(status.rpartition(" ")[2])
+
+
+def below(after: Position | None) -> tuple[datetime | None, str | None]:
+    """Return the parameters of a list that begins below `after`; both None for its beginning."""
+    return (None, None) if after is None else (after.at, after.id)
+
+
+def page_of(records: Sequence[Any], limit: int, make: Callable[[Any], Item]) -> Page[Item]:
+    """Return up to `limit` of `records`, which hold one more where others follow."""
+    return Page(tuple(make(record) for record in records[:limit]), has_more=len(records) > limit)

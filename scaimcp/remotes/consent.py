@@ -19,16 +19,19 @@ from scaimcp.ids import random_id
 from scaimcp.postgres import Database, DatabaseUnavailable
 from scaimcp.remotes import approval_store, consent_rules
 from scaimcp.remotes.approval_models import Approval, Binding, NewApproval
+from scaimcp.remotes.calling import failure
 from scaimcp.remotes.canonical import CanonicalError, arguments_digest
 from scaimcp.remotes.consent_events import FORM, PAGE, consent_event, count_consent
 from scaimcp.remotes.consent_rules import Verdict, judge
 from scaimcp.remotes.enumerations import ConsentTier
 from scaimcp.remotes.models import ServerRow
+from scaimcp.remotes.questions import LOST
 from scaimcp.remotes.request_state import CallBinding, RequestState, Stage
 from scaimcp.remotes.shown_arguments import ShownArguments
 from scaimcp.remotes.state_sealing import MAX_UPSTREAM_BYTES, RequestStates, unusable_state
 from scaimcp.telemetry.logs import get_logger
 from scaimcp.types import Dialogue, RequestContext
+from scaimcp.upstream.errors import ElicitationLostError
 
 _log = get_logger("scaimcp.remotes")
 _NOTHING = Dialogue()
@@ -46,7 +49,8 @@ class ConsentCall(msgspec.Struct, frozen=True):
         definition_hash: of the definition in service.
         arguments: as the client sent them, b"" for none.
         method: `TOOLS_CALL`, or `INVOKE` where the user runs the tool by hand: that is the
-            consent, whatever the tier. A sealed state serves for no other method.
+            consent, whatever the tier. Reads and prompts need none, and have their URI or name
+            for a tool. A sealed state serves for no other method.
     """
 
     context: RequestContext
@@ -122,7 +126,8 @@ class Consent:
         Raises:
             InputNeeded: the client is to ask its user.
             ToolError: ``CONSENT_REQUIRED`` with the address of the question, ``CONSENT_DENIED``,
-                ``CONSENT_UNAVAILABLE``, ``TOOL_LOCKED``, ``INVALID_ARGUMENTS``.
+                ``CONSENT_UNAVAILABLE``, ``TOOL_LOCKED``, ``INVALID_ARGUMENTS``,
+                ``ElicitationLostError`` where the call that waits is another one than this.
             ProtocolError: -32602, a state that does not serve here or was used before.
         """
         tier = call.server.consent_tier
@@ -130,7 +135,7 @@ class Consent:
         is_by_hand = call.method == INVOKE
         if tier is ConsentTier.LOCKED and not is_by_hand:
             raise ToolError("TOOL_LOCKED", "This server's tools are run by hand only.")
-        is_asking = tier is not ConsentTier.AUTO and not is_by_hand
+        is_asking = tier is not ConsentTier.AUTO and call.method == TOOLS_CALL
         if not is_asking and dialogue.state is None:
             return _UNASKED
         arguments, binding = bound(call)
@@ -142,6 +147,8 @@ class Consent:
             is_asking=is_asking,
             is_over=state is not None and self._states.is_over(state),
         )
+        if state is not None and state.hold is not None and verdict not in _GOING_ON:
+            raise failure(ElicitationLostError(LOST))
         if state is not None and verdict in _USING_UP:
             await self._use_up(call, binding, state)
         elif verdict is Verdict.DENY:
@@ -200,7 +207,7 @@ class Consent:
     ) -> Passed:
         # What was shown is what is sent: another reader may see another value in the same text.
         sent = msgspec.json.encode(arguments) if arguments is not None else None
-        if state is None or verdict not in (Verdict.RESUME, Verdict.CONTINUE):
+        if state is None or verdict not in _GOING_ON:
             return Passed(is_consented=arguments is not None, arguments=sent)
         return Passed(
             dialogue.responses,
@@ -311,6 +318,7 @@ class Consent:
 
 _UNASKED = Passed()
 _USING_UP = (Verdict.TAKE, Verdict.CONTINUE)
+_GOING_ON = (Verdict.RESUME, Verdict.CONTINUE)
 
 
 def bound(call: ConsentCall) -> tuple[dict[str, Any], CallBinding]:

@@ -50,7 +50,7 @@ MAX_SCHEMA_DEPTH = 32
 MAX_SCHEMA_NODES = 5_000
 _MAX_DEPTH = 64
 _MAX_URI_BYTES = 2_048
-_SHOWN_NAME = 120
+SHOWN_NAME = 120
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s\x00-\x20\x7f-\x9f]+\Z")
 _TEMPLATE = re.compile(
@@ -186,7 +186,7 @@ def _label(kind: Kind, value: Any, ordinal: int) -> str:
     name = value.get(_KEYS[kind]) if isinstance(value, dict) else None
     if not isinstance(name, str) or not name:
         return f"#{ordinal + 1}"
-    visible = "".join("\ufffd" if _is_control(letter) else letter for letter in name[:_SHOWN_NAME])
+    visible = "".join("\ufffd" if _is_control(letter) else letter for letter in name[:SHOWN_NAME])
     return shown(visible)
 
 

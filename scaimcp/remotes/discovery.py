@@ -9,24 +9,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
-from scaimcp.credentials.keys import KeyWrapper
 from scaimcp.ids import new_id
-from scaimcp.outbound import GuardedHttp
-from scaimcp.postgres import Database, DatabaseUnavailable
-from scaimcp.remotes.config import RemotePolicy
 from scaimcp.remotes.definitions import Prefix, Reading
 from scaimcp.remotes.discovery_lists import Found, ask, read_definitions
 from scaimcp.remotes.discovery_storing import CatalogWriter, Wish
 from scaimcp.remotes.enumerations import Kind
-from scaimcp.remotes.followup import FollowUp
 from scaimcp.remotes.health import Source
 from scaimcp.remotes.models import RegisteredServer, ServerState
+from scaimcp.remotes.outward import Outward
 from scaimcp.remotes.recording import (
     CONTACTED,
     Lease,
@@ -34,6 +29,7 @@ from scaimcp.remotes.recording import (
     begin,
     held,
     is_superseded,
+    kept,
     let_go,
     read_server,
 )
@@ -80,19 +76,10 @@ class _Asked(msgspec.Struct, frozen=True):
 class Discoverer:
     """Discovers servers. Safe to call twice for one server, in one process or in several."""
 
-    def __init__(
-        self,
-        database: Database,
-        http: GuardedHttp,
-        keys: KeyWrapper,
-        policy: RemotePolicy,
-        follow_up: FollowUp,
-    ) -> None:
-        self._database = database
-        self._http = http
-        self._keys = keys
-        self._follow_up = follow_up
-        self._writer = CatalogWriter(policy.discovery_interval)
+    def __init__(self, outward: Outward) -> None:
+        self._with = outward
+        policy = outward.policy
+        self._writer = CatalogWriter(policy.discovery_interval, policy.health_interval)
         self._tasks: set[asyncio.Task[Discovered]] = set()
 
     def _ended(self, task: asyncio.Task[Discovered]) -> None:
@@ -155,7 +142,7 @@ class Discoverer:
         """Take the lease, or wait for the one who has it."""
         since: RegisteredServer | None = None
         while True:
-            async with self._database.transaction() as connection:
+            async with self._with.database.transaction() as connection:
                 found = await read_server(connection, asked.tenant_id, asked.server_id)
                 if found is None or found.state.status not in CONTACTED:
                     return Discovered("skipped")
@@ -175,41 +162,33 @@ class Discoverer:
     async def _or_joined(
         self, connection: Any, asked: _Asked, lease: Lease, first: RegisteredServer
     ) -> Lease | Discovered:
-        """Give the lease back where a discovery has ended well since the wish for one."""
-        done = lease.server.state.last_discovery_at
-        if asked.source == "discovery" or done is None or done <= first.state.read_at:
+        """Give the lease back where a discovery has ended since the wish for one."""
+        state = lease.server.state
+        if asked.source == "discovery" or not _has_ended(state, first.state.read_at):
             return lease
         await let_go(connection, lease)
-        return Discovered("joined")
+        return Discovered("joined", _class(state))
 
     async def _under(self, lease: Lease, asked: _Asked) -> Discovered:
         """Ask and store, again where the configuration changed meanwhile."""
-        is_open = True
-        try:
-            while True:
-                found = await ask(self._http, self._keys, lease, max(asked.left, 0.1))
+        while True:
+            async with kept(self._with.database, lease):
+                found = await ask(self._with.http, self._with.keys, lease, max(asked.left, 0.1))
                 prefix = Prefix(lease.server.row.scope_key, lease.server.row.slug)
                 readings = (
                     {} if found.error else await asyncio.to_thread(read_definitions, found, prefix)
                 )
                 ended = await self._store(lease, asked, found, readings)
                 if ended.result != "superseded" or asked.left <= 0:
-                    is_open = False
                     return ended
                 again = await self._again(lease)
-                if again is None:
-                    return Discovered("late")
-                lease = again
-        finally:
-            if is_open:
-                # Cancelled or failed: others need not wait until the lease ends by itself.
-                with suppress(DatabaseUnavailable):
-                    async with self._database.transaction() as connection:
-                        await let_go(connection, lease)
+            if again is None:
+                return Discovered("late")
+            lease = again
 
     async def _again(self, lease: Lease) -> Lease | None:
         """Read the server again under the same lease."""
-        async with self._database.transaction() as connection:
+        async with self._with.database.transaction() as connection:
             await let_go(connection, lease)
             found = await read_server(connection, lease.tenant_id, lease.server_id)
             if found is None or found.state.status not in CONTACTED:
@@ -221,7 +200,7 @@ class Discoverer:
     ) -> Discovered:
         recorded: Recorded | None = None
         wish = Wish(asked.source, asked.job)
-        async with self._database.transaction() as connection:
+        async with self._with.database.transaction() as connection:
             now = await held(connection, lease)
             if now is None:
                 return Discovered("late")
@@ -246,11 +225,11 @@ class Discoverer:
 
     async def _follow(self, asked: _Asked, ended: Discovered, recorded: Recorded | None) -> None:
         if recorded is not None:
-            await self._follow_up.committed(
+            await self._with.follow_up.committed(
                 asked.tenant_id, asked.server_id, recorded.effects, recorded.version
             )
         elif ended.result == "superseded" and asked.left <= 0:
-            await self._follow_up.discover_soon(asked.tenant_id, asked.server_id)
+            await self._with.follow_up.discover_soon(asked.tenant_id, asked.server_id)
 
     def _log_end(self, asked: _Asked, ended: Discovered) -> None:
         event = "failed" if ended.result == "failed" else "finished"
@@ -266,12 +245,8 @@ class Discoverer:
 
 
 def _has_ended(state: ServerState, since: datetime) -> bool:
-    """Tell whether a discovery has ended with a result since then."""
-    return (
-        state.lease_owner is None
-        and state.last_checked_at is not None
-        and state.last_checked_at > since
-    )
+    """Tell whether a discovery has ended since then, well or not."""
+    return state.last_discovery_at is not None and state.last_discovery_at > since
 
 
 def _class(state: ServerState) -> str | None:

@@ -91,6 +91,8 @@ def opening_of(
         open_target,
         transport=(server.row.transport or Transport.STREAMABLE_HTTP).value,
         era=remembered_era(server),
+        # Some servers offer tools only to clients that can ask; whoever calls them says if it can.
+        elicitation=("form", "url"),
         seconds=seconds,
         told=told,
     )
@@ -144,9 +146,10 @@ def read_definitions(
 def list_notes(found: Found, readings: Mapping[Kind, Reading]) -> dict[str, Any]:
     """Return what managers are told about the lists; {} where all went well.
 
-    ``truncated`` counts what was left out by kind (pages never read count as one), ``partial``
-    names the error by kind, ``dropped`` holds the first 200 definitions that failed a check;
-    ``dropped_count`` tells how many there were, where there were more.
+    ``truncated`` counts what was left out by kind (pages never read count as one), ``unfinished``
+    how many pages were read of a list that had more, ``partial`` names the error by kind,
+    ``dropped`` holds the first 200 definitions that failed a check; ``dropped_count`` tells how
+    many there were, where there were more.
     """
     dropped = [one for reading in readings.values() for one in reading.dropped]
     truncated = {
@@ -157,6 +160,9 @@ def list_notes(found: Found, readings: Mapping[Kind, Reading]) -> dict[str, Any]
     notes: dict[str, Any] = {}
     if truncated:
         notes["truncated"] = truncated
+    unfinished = {kind.value: one.pages for kind, one in found.lists.items() if one.is_cut}
+    if unfinished:
+        notes["unfinished"] = unfinished
     if found.partial:
         notes["partial"] = {kind.value: name for kind, name in found.partial.items()}
     if dropped:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from scaimcp.ids import new_id
 from scaimcp.remotes import capability_store, change_store
-from scaimcp.remotes.definitions import Prefix, Reading
+from scaimcp.remotes.definitions import LIMITS, SHOWN_NAME, Prefix, Reading
 from scaimcp.remotes.discovery_lists import (
     Found,
     list_notes,
@@ -26,8 +25,14 @@ from scaimcp.remotes.discovery_lists import (
 from scaimcp.remotes.discovery_store import taken_aliases
 from scaimcp.remotes.enumerations import Kind
 from scaimcp.remotes.health import Ok, Source, next_discovery
-from scaimcp.remotes.models import CapabilityFilter, CapabilityKey, RegisteredServer, ServerState
-from scaimcp.remotes.recording import Recorded, audit, observed, raised, write_outcome
+from scaimcp.remotes.models import (
+    Capability,
+    CapabilityFilter,
+    CapabilityKey,
+    RegisteredServer,
+    ServerState,
+)
+from scaimcp.remotes.recording import Recorded, Watcher, audit, observed, raised, write_outcome
 from scaimcp.remotes.review import HELD_KINDS, Before, Noted, Plan, plan
 from scaimcp.remotes.state_store import write_notes
 from scaimcp.telemetry.logs import get_logger
@@ -49,10 +54,12 @@ class CatalogWriter:
 
     Args:
         interval: seconds between two discoveries.
+        health_interval: seconds between two checks.
     """
 
-    def __init__(self, interval: int) -> None:
+    def __init__(self, interval: int, health_interval: int) -> None:
         self._interval = interval
+        self._health_interval = health_interval
 
     async def store_failure(
         self, connection: Any, now: RegisteredServer, wish: Wish, found: Found
@@ -61,8 +68,9 @@ class CatalogWriter:
         if found.error is None:
             raise AssertionError("a discovery without an error cannot fail")
         outcome = observed(found.error, wish.source, now.state.read_at)
-        more = {"next_discovery_at": self._next(now.state)}
-        recorded = _written(await write_outcome(connection, now, outcome, wish.job, **more))
+        more = self._dates(now.state)
+        by = Watcher(wish.job, self._health_interval)
+        recorded = _written(await write_outcome(connection, now, outcome, by, **more))
         return await raised(connection, now, recorded) if "bump" in recorded.effects else recorded
 
     async def store_lists(
@@ -75,19 +83,21 @@ class CatalogWriter:
     ) -> Recorded:
         """Store what was listed and checked, and that the server lives."""
         readings = await self._without_taken(connection, now, found, readings)
-        planned = await self._planned(connection, now, readings)
-        await self._store_plan(connection, now, planned, readings.keys(), wish.job)
+        stored = await _stored(connection, now)
+        unseen = out_of_sight(stored, found, readings)
+        planned = await self._planned(connection, now, stored, unseen, readings)
+        await self._store_plan(connection, now, planned, unseen, readings.keys(), wish.job)
         state = now.state
         more: dict[str, Any] = {
             "has_catalog": True,
-            "last_discovery_at": state.read_at,
-            "next_discovery_at": self._next(state),
+            **self._dates(state),
             **_era(state, found),
         }
         outcome = Ok(wish.source, state.read_at)
-        recorded = _written(await write_outcome(connection, now, outcome, wish.job, **more))
+        by = Watcher(wish.job, self._health_interval)
+        recorded = _written(await write_outcome(connection, now, outcome, by, **more))
         await _store_notes(connection, recorded.state, found, readings)
-        _log_dropped(now, readings)
+        _log_dropped(now, readings, wish.job)
         if planned.is_visible or "bump" in recorded.effects:
             return await raised(connection, now, recorded)
         return recorded
@@ -113,14 +123,18 @@ class CatalogWriter:
         return read_definitions(found, Prefix(row.scope_key, row.slug), taken)
 
     async def _planned(
-        self, connection: Any, now: RegisteredServer, readings: Mapping[Kind, Reading]
+        self,
+        connection: Any,
+        now: RegisteredServer,
+        stored: Sequence[Capability],
+        unseen: frozenset[CapabilityKey],
+        readings: Mapping[Kind, Reading],
     ) -> Plan:
         place = (now.row.tenant_id, now.row.id)
-        stored = await capability_store.list_capabilities(connection, *place, CapabilityFilter())
         before = Before(
             now.row.tool_changes,
             now.state.has_catalog,
-            stored.items,
+            [row for row in stored if CapabilityKey(row.kind, row.name) not in unseen],
             await change_store.list_pins(connection, *place),
             await change_store.rejected_hashes(connection, *place),
         )
@@ -132,13 +146,15 @@ class CatalogWriter:
         connection: Any,
         now: RegisteredServer,
         planned: Plan,
+        unseen: frozenset[CapabilityKey],
         listed: Iterable[Kind],
         job: str,
     ) -> None:
         place = (now.row.tenant_id, now.row.id)
-        seen = [CapabilityKey(write.kind, write.name) for write in planned.writes]
+        stay = [CapabilityKey(write.kind, write.name) for write in planned.writes]
+        stay += unseen
         await capability_store.store_capabilities(connection, *place, planned.writes)
-        await capability_store.delete_unseen(connection, *place, list(listed), seen)
+        await capability_store.delete_unseen(connection, *place, list(listed), stay)
         if planned.pins:
             await change_store.write_pins(connection, *place, BASELINE_BY, planned.pins)
         if planned.changes:
@@ -162,20 +178,56 @@ class CatalogWriter:
         log = _log.warning if noted.change_class == "risk" else _log.info
         log(
             "remote_tool_change_detected",
+            job_id=job,
             tenant_id=now.row.tenant_id,
             server_id=now.row.id,
             decision=noted.decision,
             **noted.data,
         )
 
-    def _next(self, state: ServerState) -> datetime:
-        return next_discovery(state.read_at, self._interval, state.server_id)
+    def _dates(self, state: ServerState) -> dict[str, Any]:
+        """Return when this discovery was and when the next will be; one that failed was one too."""
+        at = state.read_at
+        after = next_discovery(at, self._interval, state.server_id)
+        return {"last_discovery_at": at, "next_discovery_at": after}
 
 
 def _written(recorded: Recorded | None) -> Recorded:
     if recorded is None:
         raise AssertionError("the state was locked and yet written by somebody else")
     return recorded
+
+
+async def _stored(connection: Any, now: RegisteredServer) -> Sequence[Capability]:
+    row = now.row
+    page = await capability_store.list_capabilities(
+        connection, row.tenant_id, row.id, CapabilityFilter()
+    )
+    return page.items
+
+
+def out_of_sight(
+    stored: Sequence[Capability], found: Found, readings: Mapping[Kind, Reading]
+) -> frozenset[CapabilityKey]:
+    """Return the stored definitions that may stand on pages which nobody read; they stay.
+
+    Of each kind the first in the order of the rows, as far as they fit beside what was read: a
+    server with endless pages must not fill the table.
+    """
+    unseen: set[CapabilityKey] = set()
+    for kind, reading in readings.items():
+        if found.lists[kind].is_whole:
+            continue
+        read = {definition.name for definition in reading.kept}
+        dropped = {one.name for one in reading.dropped}
+        names = [
+            row.name
+            for row in stored
+            if row.kind is kind and row.name not in read and row.name[:SHOWN_NAME] not in dropped
+        ]
+        room = LIMITS[kind] - len(read)
+        unseen.update(CapabilityKey(kind, name) for name in names[:room])
+    return frozenset(unseen)
 
 
 def _era(state: ServerState, found: Found) -> dict[str, Any]:
@@ -207,11 +259,12 @@ async def _store_notes(
         raise AssertionError("the state was locked and yet written by somebody else")
 
 
-def _log_dropped(now: RegisteredServer, readings: Mapping[Kind, Reading]) -> None:
+def _log_dropped(now: RegisteredServer, readings: Mapping[Kind, Reading], job: str) -> None:
     reasons = Counter(one.reason for reading in readings.values() for one in reading.dropped)
     if reasons:
         _log.info(
             "remote_definition_dropped",
+            job_id=job,
             tenant_id=now.row.tenant_id,
             server_id=now.row.id,
             reasons=dict(reasons),

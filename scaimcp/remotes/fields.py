@@ -21,6 +21,7 @@ from scaimcp.types import Secret
 AUTHORIZATION = "authorization"
 MOST_FIELDS = 16
 MOST_VALUE_BYTES = 16 * 1024
+TOO_MUCH = "would make more than 16,384 bytes of all values together"
 MOST_DESCRIPTION = 500
 MOST_SECONDS = 600
 _SHOWN_FIELD = 64
@@ -233,7 +234,7 @@ def read_credentials(auth_type: AuthType, given: Mapping[str, Any], faults: Faul
     for name, value in given.items():
         _read_one(auth_type, name, value, found, faults)
     if sum(len(value.reveal()) for value in found.values()) > MOST_VALUE_BYTES:
-        faults.add("credentials", "must hold at most 16,384 bytes in all")
+        faults.add("credentials", TOO_MUCH)
     return found
 
 

@@ -7,7 +7,7 @@ the work. Spec: remote-servers 6 (triggers), 12 (after commit).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -51,6 +51,11 @@ class FollowUp:
         self._pool = pool
         self._breaker = breaker
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: list[Callable[[str], None]] = []
+
+    def on_closing(self, closing: Callable[[str], None]) -> None:
+        """Have `closing` hear the id of every server whose sessions are closed; it never waits."""
+        self._closing.append(closing)
 
     async def committed(
         self,
@@ -82,6 +87,10 @@ class FollowUp:
 
         For ``list_changed``, a rotated credential, a server that lives again.
         """
+        await self.is_discovery_taken(tenant_id, server_id)
+
+    async def is_discovery_taken(self, tenant_id: str, server_id: str) -> bool:
+        """Do as `discover_soon` and return whether one follows; False while Redis is away."""
         job_id = f"discover-now:{server_id}"
         try:
             taken = await self._queue.enqueue(DISCOVER_NOW, tenant_id, server_id, job_id=job_id)
@@ -93,6 +102,8 @@ class FollowUp:
                 )
         except QueueUnavailable as error:
             _log.warning("discovery not asked for", server_id=server_id, reason=error.message)
+            return False
+        return True
 
     async def probe_soon(self, tenant_id: str, server_id: str) -> None:
         """Ask for a probe at once."""
@@ -114,6 +125,8 @@ class FollowUp:
     def close_here(self, server_id: str) -> None:
         """Close this process's sessions with a server, beside; running calls get five seconds."""
         self._breaker.forget(server_id)
+        for closing in self._closing:
+            closing(server_id)
         self._beside(self._pool.close(server_id))
 
     async def follow(self) -> None:

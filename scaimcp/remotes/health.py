@@ -33,7 +33,7 @@ HEALTHY = "ok"
 FAILURES_TO_ERROR = 3
 MAX_FAILURES = 1_000_000
 DISCOVERY_SECONDS = 900
-_CHECK = timedelta(seconds=60)
+CHECK_SECONDS = 60
 _LIVE_PROBE_GAP = timedelta(seconds=20)
 _LONG = timedelta(days=7)
 _BACKOFF_SECONDS, _BACKOFF_LONG_SECONDS = 3_600, 21_600
@@ -72,12 +72,16 @@ class Ok(msgspec.Struct, frozen=True):
 
 
 class Fail(msgspec.Struct, frozen=True):
-    """The upstream failed; ``message`` is for its managers and already redacted."""
+    """The upstream failed; ``message`` is for its managers and already redacted.
+
+    ``details`` are for log and audit only.
+    """
 
     source: Source
     observed_at: datetime
     error_class: str
     message: str = ""
+    details: dict[str, str] = {}
 
 
 class Busy(msgspec.Struct, frozen=True):
@@ -90,12 +94,16 @@ class Busy(msgspec.Struct, frozen=True):
 
 
 class Local(msgspec.Struct, frozen=True):
-    """The gateway itself could not ask: a key, a credential, the database."""
+    """The gateway itself could not ask: a key, a credential, the database.
+
+    ``details`` are for log and audit only.
+    """
 
     source: Source
     observed_at: datetime
     error_class: str
     message: str = ""
+    details: dict[str, str] = {}
 
 
 class Admin(msgspec.Struct, frozen=True):
@@ -125,7 +133,20 @@ class Transition(msgspec.Struct, frozen=True):
     row: int = 0
 
 
-def next_state(state: State, outcome: Outcome, now: datetime, jitter: float = 1.0) -> Transition:
+class _Waits(msgspec.Struct, frozen=True):
+    """How long to wait: to the next ordinary check, and the factor of every backoff."""
+
+    check: timedelta
+    jitter: float
+
+
+def next_state(
+    state: State,
+    outcome: Outcome,
+    now: datetime,
+    jitter: float = 1.0,
+    interval: int = CHECK_SECONDS,
+) -> Transition:
     """Apply an outcome.
 
     Args:
@@ -133,6 +154,7 @@ def next_state(state: State, outcome: Outcome, now: datetime, jitter: float = 1.
         outcome: what happened, when it was observed.
         now: time of storing it; due times are counted from here.
         jitter: 0.9 to 1.1, factor of the backoff.
+        interval: seconds between two checks of a server that works.
     """
     if isinstance(outcome, Admin):
         return _administered(state, outcome, now)
@@ -140,7 +162,8 @@ def next_state(state: State, outcome: Outcome, now: datetime, jitter: float = 1.
         return Transition(state, row=1)
     if state.status not in _CONTACTED:
         return Transition(state, row=2)
-    return _RULES[type(outcome)](state, outcome, now, jitter)
+    waits = _Waits(timedelta(seconds=interval), jitter)
+    return _RULES[type(outcome)](state, outcome, now, waits)
 
 
 def backoff_seconds(failures: int, failing_for: timedelta) -> float:
@@ -180,14 +203,14 @@ def _hashed(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
 
 
-def _ok(state: State, outcome: Ok, now: datetime, _jitter: float) -> Transition:
+def _ok(state: State, outcome: Ok, now: datetime, waits: _Waits) -> Transition:
     is_call, is_error = outcome.source == "call", state.status is Status.ERROR
     seen = msgspec.structs.replace(
         state,
         last_checked_at=outcome.observed_at,
         last_ok_at=outcome.observed_at,
         last_call_ok_at=outcome.observed_at if is_call else state.last_call_ok_at,
-        next_check_at=now + _CHECK,
+        next_check_at=now + waits.check,
     )
     if is_error and outcome.source not in _DISCOVERIES:
         return Transition(seen, frozenset({"discover"}), row=9)
@@ -205,7 +228,7 @@ def _ok(state: State, outcome: Ok, now: datetime, _jitter: float) -> Transition:
     return Transition(healthy, row=4)
 
 
-def _fail(state: State, outcome: Fail, now: datetime, jitter: float) -> Transition:
+def _fail(state: State, outcome: Fail, now: datetime, waits: _Waits) -> Transition:
     if outcome.source == "call":
         return _live_failure(state, now)
     was_error = state.status is Status.ERROR
@@ -213,9 +236,10 @@ def _fail(state: State, outcome: Fail, now: datetime, jitter: float) -> Transiti
     count = 1 if is_first else min(state.consecutive_failures + 1, MAX_FAILURES)
     since = state.failing_since or outcome.observed_at
     is_error = was_error or count >= FAILURES_TO_ERROR
-    wait = backoff_seconds(count, now - since) * jitter if is_error else _CHECK.total_seconds()
+    backoff = timedelta(seconds=backoff_seconds(count, now - since) * waits.jitter)
+    wait = backoff if is_error else waits.check
     after = msgspec.structs.replace(
-        _noted(state, outcome, outcome.error_class, timedelta(seconds=wait), now),
+        _noted(state, outcome, outcome.error_class, wait, now),
         status=Status.ERROR if is_error else Status.ACTIVE,
         status_reason=None,
         consecutive_failures=count,
@@ -241,14 +265,14 @@ def _live_failure(state: State, now: datetime) -> Transition:
     return Transition(after, frozenset({"probe"}), row=3)
 
 
-def _busy(state: State, outcome: Busy, now: datetime, _jitter: float) -> Transition:
+def _busy(state: State, outcome: Busy, now: datetime, _waits: _Waits) -> Transition:
     low, high = _BUSY_SECONDS
     wait = timedelta(seconds=min(max(outcome.retry_after or 0, low), high))
     return Transition(_noted(state, outcome, "RateLimitedError", wait, now), row=11)
 
 
-def _local(state: State, outcome: Local, now: datetime, _jitter: float) -> Transition:
-    return Transition(_noted(state, outcome, outcome.error_class, _CHECK, now), row=12)
+def _local(state: State, outcome: Local, now: datetime, waits: _Waits) -> Transition:
+    return Transition(_noted(state, outcome, outcome.error_class, waits.check, now), row=12)
 
 
 def _noted(

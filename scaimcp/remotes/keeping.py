@@ -10,12 +10,14 @@ from typing import Any
 import msgspec
 
 from scaimcp.credentials import store as credentials
-from scaimcp.credentials.envelope import Place, seal
+from scaimcp.credentials.envelope import Place, Sealed, seal
 from scaimcp.remotes import capability_store, change_store, refusals, state_store
 from scaimcp.remotes.enumerations import AuthType, CapabilityState, Status
 from scaimcp.remotes.fields import (
     AUTHORIZATION,
     MOST_FIELDS,
+    MOST_VALUE_BYTES,
+    TOO_MUCH,
     Faults,
     invalid,
     read_field_name,
@@ -68,9 +70,9 @@ class CredentialKeeper:
             secret = read_value(server.row.auth_type, "value", value, faults)
             faults.check()
             row = await _next_credentials(connection, server.row)
-            await self._check_room(connection, row, field)
             place = Place(row.tenant_id, row.id, field, row.endpoint_origin)
             sealed = await seal(self._with.keys, place, secret)
+            await _check_room(connection, row, field, sealed)
             await credentials.put_fields(
                 connection, row.tenant_id, row.id, {field: sealed}, actor.user_id
             )
@@ -97,24 +99,20 @@ class CredentialKeeper:
         async with self._with.database.transaction() as connection:
             server = await locked(connection, actor, server_id, Deed.EDIT, wanted)
             tenant_id, found = server.row.tenant_id, server.row.id
+            stored = await credentials.read_fields(connection, tenant_id, found)
+            keys = {one.field: one.sealed.kek_id for one in stored}
             if not await credentials.delete_fields(connection, tenant_id, found, [field]):
                 raise refusals.credential_not_found()
             row = await _next_credentials(connection, server.row)
             is_bearers = row.auth_type is AuthType.BEARER and field == AUTHORIZATION
-            left = await credentials.read_fields(connection, tenant_id, found)
+            left = keys.keys() - {field}
             effects = frozenset[Effect]({"close_sessions"})
             if is_bearers or not left:
                 deed = Admin("credential_deleted")
                 effects |= await administer(connection, server.state, deed)
-            data = {"field": field}
+            data = {"field": field, "key_id": keys.get(field)}
             done = await finish(connection, context, row, "remote_credential.delete", data, effects)
         await follow(self._with, done)
-
-    async def _check_room(self, connection: Any, row: ServerRow, field: str) -> None:
-        stored = await credentials.read_fields(connection, row.tenant_id, row.id)
-        names = {found.field for found in stored} | {field}
-        if len(names) > MOST_FIELDS:
-            raise invalid({"field": "field", "message": f"would be one of over {MOST_FIELDS}"})
 
 
 class ChangeDesk:
@@ -170,6 +168,7 @@ def _told(change: Change) -> dict[str, Any]:
         "class": change.change_class,
         "old_hash": change.old_hash.hex() if change.old_hash is not None else None,
         "new_hash": change.new_hash.hex(),
+        "rules": sorted({finding["rule"] for finding in change.findings}),
     }
 
 
@@ -197,6 +196,16 @@ async def _serve(connection: Any, row: ServerRow, change: Change, user_id: str) 
         change.findings,
     )
     await capability_store.store_capabilities(connection, row.tenant_id, row.id, [served])
+
+
+async def _check_room(connection: Any, row: ServerRow, field: str, new: Sealed) -> None:
+    """Hold a set that grows one by one to the limits of one that comes whole."""
+    stored = await credentials.read_fields(connection, row.tenant_id, row.id)
+    after = {found.field: found.sealed for found in stored} | {field: new}
+    if len(after) > MOST_FIELDS:
+        raise invalid({"field": "field", "message": f"would be one of over {MOST_FIELDS}"})
+    if sum(sealed.value_bytes for sealed in after.values()) > MOST_VALUE_BYTES:
+        raise invalid({"field": "value", "message": TOO_MUCH})
 
 
 async def _next_credentials(connection: Any, row: ServerRow) -> ServerRow:

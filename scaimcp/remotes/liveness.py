@@ -13,7 +13,7 @@ from datetime import timedelta
 from scaimcp.postgres import Database, DatabaseUnavailable
 from scaimcp.remotes.followup import FollowUp
 from scaimcp.remotes.health import Ok
-from scaimcp.remotes.recording import Recorded, raised, read_server, write_outcome
+from scaimcp.remotes.recording import Recorded, Watcher, raised, read_server, write_outcome
 from scaimcp.remotes.state_store import note_call_failure
 from scaimcp.telemetry.logs import get_logger
 
@@ -28,10 +28,15 @@ class Liveness:
     """Takes the outcomes of calls; `run` writes them down."""
 
     def __init__(
-        self, database: Database, follow_up: FollowUp, write_seconds: float = WRITE_SECONDS
+        self,
+        database: Database,
+        follow_up: FollowUp,
+        health_interval: int,
+        write_seconds: float = WRITE_SECONDS,
     ) -> None:
         self._database = database
         self._follow_up = follow_up
+        self._by = Watcher("call", health_interval)
         self._write_seconds = write_seconds
         self._ok: dict[_Key, float] = {}
         self._failed: set[_Key] = set()
@@ -99,7 +104,9 @@ class Liveness:
                 if server is None:
                     return
                 observed_at = server.state.read_at - timedelta(seconds=time.monotonic() - at)
-                recorded = await write_outcome(connection, server, Ok("call", observed_at), "call")
+                recorded = await write_outcome(
+                    connection, server, Ok("call", observed_at), self._by
+                )
                 if recorded is not None and "bump" in recorded.effects:
                     recorded = await raised(connection, server, recorded)
             if recorded is not None:

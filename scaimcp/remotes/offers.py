@@ -169,6 +169,16 @@ class TenantOffers:
         return caller_offers((self.tenant_id, self.serial, owner), servers, offers, withheld)
 
 
+class UnreadOffers(TenantOffers):
+    """Stands for a tenant whose servers could not be read: nothing is listed, calls say why."""
+
+    __slots__ = ()
+
+    def seen_by(self, user_id: str) -> CallerOffers:
+        """Return nothing, and that it is not known what there is."""
+        return _UNREAD
+
+
 def tenant_offers(
     tenant_id: str,
     version: int,
@@ -332,6 +342,17 @@ def denied() -> ToolError:
     return ToolError("PERMISSION_DENIED", f"Remote servers need {PERMISSION}.")
 
 
+def unread() -> ToolError:
+    """Return the refusal of everything while nothing is known of the tenant's servers."""
+    return ToolError(
+        "DatabaseError", "The registry cannot be read; nothing was called.", retry_after=5
+    )
+
+
+def _refuse_unread(name: str) -> ToolError | None:
+    return unread() if name.startswith(("remote.", "r_")) else None
+
+
 def _refuse_all(name: str) -> ToolError | None:
     return denied() if name.startswith("remote.") else None
 
@@ -340,4 +361,8 @@ NOTHING = caller_offers("remote: none", (), (), ())
 NOBODY = msgspec.structs.replace(
     NOTHING,
     tools=msgspec.structs.replace(NOTHING.tools, key="remote: denied", withheld=_refuse_all),
+)
+_UNREAD = msgspec.structs.replace(
+    NOTHING,
+    tools=msgspec.structs.replace(NOTHING.tools, key="remote: unread", withheld=_refuse_unread),
 )

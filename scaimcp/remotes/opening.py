@@ -18,6 +18,7 @@ from scaimcp.remotes.config import RemotePolicy, remote_policy
 from scaimcp.remotes.discovery import Discoverer
 from scaimcp.remotes.followup import FollowUp
 from scaimcp.remotes.liveness import Liveness
+from scaimcp.remotes.outward import Outward
 from scaimcp.remotes.probing import Prober
 from scaimcp.settings import Settings, require
 from scaimcp.upstream.breaker import Breaker
@@ -84,9 +85,10 @@ async def open_remotes(
         breaker = Breaker()
         follow_up = FollowUp(redis, queue, pool, breaker)
         stack.push_async_callback(follow_up.aclose)
-        discoverer = Discoverer(database, http, keys, policy, follow_up)
+        outward = Outward(database, http, keys, policy, follow_up)
+        discoverer = Discoverer(outward)
         stack.push_async_callback(discoverer.aclose)
-        liveness = Liveness(database, follow_up)
+        liveness = Liveness(database, follow_up, policy.health_interval)
         for work in (follow_up.follow(), liveness.run()):
             task = asyncio.get_running_loop().create_task(work, name="remote servers")
             stack.push_async_callback(_ended, task)
@@ -100,7 +102,7 @@ async def open_remotes(
             queue=queue,
             follow_up=follow_up,
             discoverer=discoverer,
-            prober=Prober(database, http, keys, pool, follow_up),
+            prober=Prober(outward, pool),
             liveness=liveness,
         )
 

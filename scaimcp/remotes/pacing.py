@@ -12,13 +12,12 @@ from collections.abc import Callable
 import msgspec
 
 from scaimcp.errors import RequestRefused
-from scaimcp.redis import RedisClient, RedisUnavailable
+from scaimcp.redis import OwnCounters, RedisClient, RedisUnavailable
 from scaimcp.telemetry.logs import get_logger
 from scaimcp.telemetry.metrics import RATE_LIMITED
 
 _MINUTE = 60_000_000
 _PAUSE_SECONDS = 2.0
-_MOST_REMEMBERED = 10_000
 _log = get_logger("scaimcp.remotes")
 
 
@@ -48,7 +47,7 @@ class Pace:
         self._client = client
         self._monotonic = monotonic
         self._paused_until = 0.0
-        self._own: dict[str, float] = {}
+        self._own = OwnCounters(monotonic)
 
     async def take(self, *asked: tuple[Limit, str]) -> None:
         """Count one deed under each limit and subject, or under none.
@@ -70,34 +69,18 @@ class Pace:
 
     async def _count(self, keys: list[str], limits: list[Limit]) -> tuple[int, int]:
         """Return 0, or the number of the limit that refuses and for how many µs."""
+        arguments = [
+            number for limit in limits for number in (_MINUTE // limit.per_minute, limit.per_minute)
+        ]
         if self._monotonic() >= self._paused_until:
-            arguments = [
-                number
-                for limit in limits
-                for number in (_MINUTE // limit.per_minute, limit.per_minute)
-            ]
             try:
                 which, micros = await self._client.count(keys, arguments)
                 return which, micros[0] if micros else 0
             except RedisUnavailable as error:
                 self._paused_until = self._monotonic() + _PAUSE_SECONDS
                 _log.warning("remote limits counted in this process", reason=error.message)
-        return self._count_here(keys, limits)
-
-    def _count_here(self, keys: list[str], limits: list[Limit]) -> tuple[int, int]:
-        """Do what the shared script does: nothing is counted unless all limits admit."""
-        now = self._monotonic() * 1_000_000
-        after: dict[str, float] = {}
-        for at, (key, limit) in enumerate(zip(keys, limits, strict=True), 1):
-            interval = _MINUTE / limit.per_minute
-            whole_at = max(self._own.get(key, now), now) + interval
-            if whole_at - now > _MINUTE:
-                return at, int(whole_at - now - _MINUTE)
-            after[key] = whole_at
-        if len(self._own) >= _MOST_REMEMBERED:
-            self._own = {key: whole_at for key, whole_at in self._own.items() if whole_at > now}
-        self._own.update(after)
-        return 0, 0
+        which, micros = self._own.count(keys, arguments)
+        return which, micros[0] if micros else 0
 
 
 def _hashed(subject: str) -> str:

@@ -14,33 +14,34 @@ from typing import Any, Literal
 import msgspec
 
 from scaimcp.credentials.errors import CredentialFailure
-from scaimcp.credentials.keys import KeyWrapper
 from scaimcp.ids import new_id
-from scaimcp.outbound import GuardedHttp
-from scaimcp.postgres import Database, DatabaseUnavailable
 from scaimcp.remotes.discovery_lists import opening_of, remembered_era
 from scaimcp.remotes.enumerations import AuthType, Status, Transport
-from scaimcp.remotes.followup import FollowUp
 from scaimcp.remotes.health import Observation, Ok
 from scaimcp.remotes.models import RegisteredServer, ServerState
+from scaimcp.remotes.outward import Outward
 from scaimcp.remotes.recording import (
     CONTACTED,
     Lease,
     Recorded,
+    Watcher,
     begin,
     held,
     is_superseded,
+    kept,
     let_go,
     observed,
     raised,
     read_server,
     write_outcome,
 )
+from scaimcp.remotes.state_store import EARLY_CHECK_SECONDS
 from scaimcp.remotes.targets import CredentialMissing, opener
 from scaimcp.telemetry.metrics import REMOTE_HEALTH_CHECKS
 from scaimcp.upstream.errors import (
     AuthenticationError,
     ProtocolError,
+    RateLimitedError,
     SessionUnknown,
     UpstreamError,
     timed_out,
@@ -74,19 +75,9 @@ class _Seen(msgspec.Struct):
 class Prober:
     """Probes servers that are due. Safe to call twice."""
 
-    def __init__(
-        self,
-        database: Database,
-        http: GuardedHttp,
-        keys: KeyWrapper,
-        pool: SessionPool,
-        follow_up: FollowUp,
-    ) -> None:
-        self._database = database
-        self._http = http
-        self._keys = keys
+    def __init__(self, outward: Outward, pool: SessionPool) -> None:
+        self._with = outward
         self._pool = pool
-        self._follow_up = follow_up
 
     async def probe(self, tenant_id: str, server_id: str, *, job: str = "") -> Probed:
         """Probe a server whose check is due and write down what was found.
@@ -105,7 +96,7 @@ class Prober:
         return probed
 
     async def _lease(self, tenant_id: str, server_id: str, job: str) -> Lease | Probed:
-        async with self._database.transaction() as connection:
+        async with self._with.database.transaction() as connection:
             found = await read_server(connection, tenant_id, server_id)
             if found is None or not _is_due(found.state):
                 return Probed("skipped")
@@ -119,31 +110,22 @@ class Prober:
             return lease
 
     async def _under(self, lease: Lease) -> Probed:
-        is_open = True
-        try:
+        async with kept(self._with.database, lease):
             seen = _Seen() if _was_called(lease.server.state) else await self._ask(lease)
-            probed = await self._store(lease, seen)
-            is_open = False
-            return probed
-        finally:
-            if is_open:
-                # Cancelled or failed: others need not wait until the lease ends by itself.
-                with suppress(DatabaseUnavailable):
-                    async with self._database.transaction() as connection:
-                        await let_go(connection, lease)
+            return await self._store(lease, seen)
 
     async def _ask(self, lease: Lease) -> _Seen:
         row, seen = lease.server.row, _Seen()
         try:
             if row.transport is None or row.auth_type is None:
                 raise CredentialMissing
-            open_target = opener(self._keys, row, lease.fields)
+            open_target = opener(self._with.keys, row, lease.fields)
             async with asyncio.timeout(PROBE_SECONDS):
                 if row.transport is Transport.SSE or remembered_era(lease.server) == "legacy":
                     seen.handshake = await self._ping(lease.server, open_target)
                 else:
                     opening = opening_of(lease.server, open_target, PROBE_SECONDS)
-                    async with open_session(self._http.session, opening) as session:
+                    async with open_session(self._with.http.session, opening) as session:
                         seen.handshake = session.handshake
         except TimeoutError:
             # Late only in ending the session: it has answered.
@@ -166,13 +148,13 @@ class Prober:
                 async with self._pool.lease(key, opening, PROBE_SECONDS) as session:
                     # After an upgrade there is no ping, and the opening itself was the answer.
                     if session.handshake.era == "legacy":
-                        await session.request(open_target(), ping())
+                        await session.request(await open_target(), ping())
                     return told[-1] if told else None
         raise ProtocolError("The server forgets its sessions at once.")
 
     async def _store(self, lease: Lease, seen: _Seen) -> Probed:
         recorded: Recorded | None = None
-        async with self._database.transaction() as connection:
+        async with self._with.database.transaction() as connection:
             now = await held(connection, lease)
             if now is None:
                 return Probed("late")
@@ -181,7 +163,7 @@ class Prober:
             await let_go(connection, lease)
         if recorded is None:
             return Probed("late")
-        await self._follow_up.committed(
+        await self._with.follow_up.committed(
             lease.tenant_id, lease.server_id, recorded.effects, recorded.version
         )
         if seen.error is None:
@@ -195,15 +177,20 @@ class Prober:
         outcome: Observation = Ok("health", at)
         if seen.error is not None:
             outcome = observed(seen.error, "health", at)
-        recorded = await write_outcome(connection, now, outcome, job, **_era(now.state, seen))
+        by = Watcher(job, self._with.policy.health_interval)
+        recorded = await write_outcome(connection, now, outcome, by, **_era(now.state, seen))
         if recorded is None:
             raise AssertionError("the state was locked and yet written by somebody else")
         return await raised(connection, now, recorded) if "bump" in recorded.effects else recorded
 
 
 def _is_due(state: ServerState) -> bool:
-    is_due = state.next_check_at is not None and state.next_check_at <= state.read_at
-    return is_due and state.status in CONTACTED
+    """Tell whether a server is to be asked now; see `state_store.due_checks`."""
+    if state.next_check_at is None or state.status not in CONTACTED:
+        return False
+    is_patient = state.status is Status.ERROR or state.last_health_status == RateLimitedError.name
+    early = timedelta(seconds=0 if is_patient else EARLY_CHECK_SECONDS)
+    return state.next_check_at <= state.read_at + early
 
 
 def _was_called(state: ServerState) -> bool:

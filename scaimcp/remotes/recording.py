@@ -6,6 +6,8 @@ Spec: remote-servers 6 (lease, store), 7, 10.
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -13,8 +15,9 @@ import msgspec
 
 from scaimcp.audit.store import AuditEvent, record_own
 from scaimcp.credentials import store as credentials
-from scaimcp.credentials.errors import CredentialFailure
+from scaimcp.credentials.errors import CredentialCorrupt, CredentialFailure
 from scaimcp.credentials.store import StoredField
+from scaimcp.postgres import Database, DatabaseUnavailable
 from scaimcp.remotes import store
 from scaimcp.remotes.enumerations import Status
 from scaimcp.remotes.health import (
@@ -27,11 +30,11 @@ from scaimcp.remotes.health import (
     State,
     next_state,
 )
-from scaimcp.remotes.models import RegisteredServer, ServerState, Visibility
+from scaimcp.remotes.models import RegisteredServer, ServerRow, ServerState, Visibility
 from scaimcp.remotes.state_store import hold_lease, release_lease, take_lease, write_state
 from scaimcp.remotes.targets import CredentialMissing
 from scaimcp.telemetry.logs import get_logger
-from scaimcp.telemetry.metrics import REMOTE_STATUS_CHANGES
+from scaimcp.telemetry.metrics import REMOTE_ENDPOINTS_REFUSED, REMOTE_STATUS_CHANGES
 from scaimcp.upstream.errors import (
     CircuitOpenError,
     EndpointForbiddenError,
@@ -69,6 +72,13 @@ class Lease(msgspec.Struct, frozen=True):
     def server_id(self) -> str:
         """Which server."""
         return self.server.row.id
+
+
+class Watcher(msgspec.Struct, frozen=True):
+    """Who found something out: ``job`` for the audit log, ``interval`` seconds between checks."""
+
+    job: str
+    interval: int
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -118,6 +128,21 @@ async def let_go(connection: Any, lease: Lease) -> None:
     await release_lease(connection, lease.tenant_id, lease.server_id, lease.seq)
 
 
+@asynccontextmanager
+async def kept(database: Database, lease: Lease) -> AsyncIterator[None]:
+    """Give the lease back where the block fails or is cancelled.
+
+    Others then need not wait until it ends by itself. Without an error the block has done it.
+    """
+    try:
+        yield
+    except BaseException:
+        with suppress(DatabaseUnavailable):
+            async with database.transaction() as connection:
+                await let_go(connection, lease)
+        raise
+
+
 def is_superseded(lease: Lease, now: RegisteredServer) -> bool:
     """Tell whether what was asked is no longer what the configuration says."""
     then, row = lease.server.row, now.row
@@ -134,8 +159,14 @@ def observed(error: UpstreamError | CredentialFailure, source: Source, at: datet
         return Busy(source, at, error.retry_after, error.message)
     if isinstance(error, CredentialMissing):
         return Fail(source, at, error.health_name, error.message)
-    if isinstance(error, CredentialFailure | _OUR_LIMITS):
+    if isinstance(error, CredentialFailure):
+        known = {"field": error.field, "key_id": error.key_id}
+        return Local(source, at, error.health_name, error.message, known)
+    if isinstance(error, _OUR_LIMITS):
         return Local(source, at, error.health_name, error.message)
+    if isinstance(error, EndpointForbiddenError):
+        known = {"reason": error.reason, "address": error.address}
+        return Fail(source, at, error.health_name, error.message, known)
     return Fail(source, at, error.health_name, error.message)
 
 
@@ -143,7 +174,7 @@ async def write_outcome(
     connection: Any,
     server: RegisteredServer,
     outcome: Observation,
-    job: str,
+    by: Watcher,
     **more: Any,
 ) -> Recorded | None:
     """Apply an outcome to a server's state, with its audit row; the version is the caller's.
@@ -152,7 +183,7 @@ async def write_outcome(
         connection: inside the transaction.
         server: as read in it.
         outcome: what was found.
-        job: who found it, for the audit log.
+        by: who found it.
         more: further columns of the state, written together with it.
 
     Returns:
@@ -161,7 +192,7 @@ async def write_outcome(
     before = server.state
     jitter = random.uniform(0.9, 1.1)  # noqa: S311 - only jitter
     state = State(**{name: getattr(before, name) for name in _STATE_FIELDS})
-    transition = next_state(state, outcome, before.read_at, jitter)
+    transition = next_state(state, outcome, before.read_at, jitter, by.interval)
     changed = {name: getattr(transition.state, name) for name in _STATE_FIELDS} | more
     after = msgspec.structs.replace(before, **changed)
     if after != before:
@@ -169,7 +200,7 @@ async def write_outcome(
         if seq is None:
             return None
         after = msgspec.structs.replace(after, state_seq=seq)
-    await _tell(connection, server, after, outcome, job)
+    await _tell(connection, server, after, outcome, by.job)
     return Recorded(after, transition.effects)
 
 
@@ -195,15 +226,40 @@ async def _tell(
             "class": after.last_health_status,
             "n": after.consecutive_failures,
         }
-        _log.info("remote_status_changed", tenant_id=row.tenant_id, server_id=row.id, **data)
+        place = {"job_id": job, "tenant_id": row.tenant_id, "server_id": row.id}
+        _log.info("remote_status_changed", **place, **data)
         await audit(connection, server, "remote_server.status", job, data)
-    if after.last_health_status == before.last_health_status:
-        return
-    if isinstance(outcome, Local) and outcome.error_class == "CredentialCorruptError":
-        await audit(connection, server, "remote_credential.corrupt", job, {}, "FAILURE")
-    if isinstance(outcome, Fail) and outcome.error_class == EndpointForbiddenError.name:
-        data = {"origin": row.endpoint_origin, "reason": "address"}
-        await audit(connection, server, "remote_endpoint.refuse", job, data, "FAILURE")
+    is_news = after.last_health_status != before.last_health_status
+    if isinstance(outcome, Local) and outcome.error_class == CredentialCorrupt.health_name:
+        if is_news:
+            action, told = "remote_credential.corrupt", outcome.details
+            await audit(connection, server, action, job, dict(told), "FAILURE")
+    elif isinstance(outcome, Fail) and outcome.error_class == EndpointForbiddenError.name:
+        tell_refusal(row, outcome.details, job_id=job)
+        if is_news:
+            why = {"origin": row.endpoint_origin, "reason": outcome.details.get("reason", "")}
+            await audit(connection, server, "remote_endpoint.refuse", job, why, "FAILURE")
+
+
+def tell_refusal(row: ServerRow, details: Mapping[str, str], **by: str) -> None:
+    """Count and log that the address rules kept a request from a server.
+
+    Args:
+        row: the server.
+        details: ``reason`` and ``address`` of the refusal.
+        by: ``job_id`` or ``request_id``.
+    """
+    reason = details.get("reason", "")
+    REMOTE_ENDPOINTS_REFUSED.labels(reason).inc()
+    _log.warning(
+        "remote_endpoint_refused",
+        tenant_id=row.tenant_id,
+        server_id=row.id,
+        origin=row.endpoint_origin,
+        reason=reason,
+        address=details.get("address", ""),
+        **by,
+    )
 
 
 async def audit(

@@ -5,29 +5,31 @@ from __future__ import annotations
 import msgspec
 
 from scaimcp.remotes.keeping import ChangeDesk, CredentialKeeper
-from scaimcp.remotes.pacing import Pace
 from scaimcp.remotes.reading import ServerReader
 from scaimcp.remotes.service import RemoteServers
 from scaimcp.remotes.workings import Workings
 
 
 class Registry(msgspec.Struct, frozen=True):
-    """Use cases of remote-servers 1; there is none without a key that seals credentials."""
+    """Use cases of remote-servers 1; there is none without a key that seals credentials.
 
+    ``workings`` is what they work with.
+    """
+
+    workings: Workings
     servers: RemoteServers
     reader: ServerReader
     keeper: CredentialKeeper
     desk: ChangeDesk
-    pace: Pace
 
 
 def registry_of(workings: Workings) -> Registry:
     """Return the registry over opened parts."""
     reader = ServerReader(workings.database)
     return Registry(
+        workings=workings,
         servers=RemoteServers(workings, reader),
         reader=reader,
         keeper=CredentialKeeper(workings, reader),
         desk=ChangeDesk(workings),
-        pace=workings.pace,
     )

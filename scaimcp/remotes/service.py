@@ -11,10 +11,12 @@ from typing import Any
 
 import msgspec
 
+from scaimcp.audit import store as audit
 from scaimcp.credentials import store as credentials
 from scaimcp.credentials.envelope import Place, Sealed, seal
 from scaimcp.ids import new_id
 from scaimcp.remotes import approval_store, change_store, naming, refusals, store
+from scaimcp.remotes.consent_events import consent_event
 from scaimcp.remotes.endpoint_policy import Endpoint
 from scaimcp.remotes.enumerations import Status, ToolChanges
 from scaimcp.remotes.fields import Changes, Credentials, Registration
@@ -88,6 +90,7 @@ class RemoteServers:
                 )
             data = {"origin": endpoint.origin, "fields": sorted(sealed)}
             done = await finish(connection, context, row, "remote_server.register", data)
+            await _tell_credentials(connection, context, row, "set", _keys(sealed))
         _log.info(
             "remote_server_registered",
             request_id=context.request_id,
@@ -253,9 +256,14 @@ class RemoteServers:
             sealed = await self._sealed(
                 row.tenant_id, row.id, row.endpoint_origin, patch.credentials
             )
-            await credentials.replace_fields(
+            stored = await credentials.read_fields(connection, row.tenant_id, row.id)
+            before = _keys({one.field: one.sealed for one in stored})
+            gone = await credentials.replace_fields(
                 connection, row.tenant_id, row.id, sealed, actor.user_id
             )
+            lost = {field: before[field] for field in gone}
+            await _tell_credentials(connection, context, row, "delete", lost)
+            await _tell_credentials(connection, context, row, "set", _keys(sealed))
         if patch.is_other:
             deed = Admin("configure", needs_approval=patch.is_waiting)
             effects = await administer(connection, server.state, deed, **_FORGOTTEN)
@@ -290,16 +298,25 @@ class RemoteServers:
         return needs and row.approved_by is None
 
 
+def _keys(sealed: Mapping[str, Sealed]) -> dict[str, str]:
+    """Return which key wraps each field."""
+    return {field: one.kek_id for field, one in sealed.items()}
+
+
+async def _tell_credentials(
+    connection: Any, context: RequestContext, row: ServerRow, verb: str, keys: Mapping[str, str]
+) -> None:
+    """Write down which credentials were set, or are gone."""
+    for field, key_id in sorted(keys.items()):
+        data = {"field": field, "key_id": key_id}
+        await record(connection, context, row, f"remote_credential.{verb}", data)
+
+
 async def _expire_approvals(connection: Any, context: RequestContext, row: ServerRow) -> None:
     """End what users agreed to, or were asked, of a server that is another one now, or none."""
     for one in await approval_store.expire_approvals(connection, row.tenant_id, row.id):
-        data = {
-            "approval_id": one.id,
-            "tool": one.tool,
-            "digest": one.arguments_digest.hex(),
-            "mode": one.mode,
-        }
-        await record(connection, context, row, "consent.expire", data)
+        event = consent_event("expire", one.id, one.binding, one.mode)
+        await audit.record(connection, event, context)
 
 
 def _outranks(actor: Actor, row: ServerRow) -> bool:

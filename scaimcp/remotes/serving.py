@@ -10,6 +10,7 @@ import msgspec
 from scaimcp.credentials.keys import LocalKeys
 from scaimcp.postgres import Database
 from scaimcp.redis import RedisClient
+from scaimcp.remotes.accounting import open_books
 from scaimcp.remotes.approvals import Approvals
 from scaimcp.remotes.asking import asking
 from scaimcp.remotes.invoking import Invoker
@@ -57,7 +58,10 @@ async def open_remote_services(
         raise AssertionError("require() let a missing setting pass")
     async with open_remotes(settings, database, redis, LocalKeys(kek)) as parts:
         asked = asking(parts.policy, settings.public_url, state_keys, database)
-        async with open_source(parts, database, asked.consent) as plugged:
+        async with (
+            open_books(parts, database) as books,
+            open_source(parts, database, asked.consent, books) as plugged,
+        ):
             yield RemoteServices(
                 parts=parts,
                 registry=registry_of(

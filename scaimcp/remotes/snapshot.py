@@ -17,8 +17,9 @@ import msgspec
 from scaimcp.credentials import store as credential_store
 from scaimcp.postgres import Database, DatabaseUnavailable
 from scaimcp.remotes import capability_store, store
-from scaimcp.remotes.offers import RemoteServer, TenantOffers, tenant_offers
+from scaimcp.remotes.offers import RemoteServer, TenantOffers, UnreadOffers, tenant_offers
 from scaimcp.telemetry.logs import get_logger
+from scaimcp.telemetry.metrics import catalog_lag
 from scaimcp.versions.store import read_version
 
 _log = get_logger("scaimcp.remotes")
@@ -48,15 +49,36 @@ RULES = SnapshotRules()
 
 
 class _Entry:
-    __slots__ = ("checked_at", "failed_at", "is_stale", "offers", "refreshing", "tenant_id")
+    """What is known of one tenant.
+
+    ``noticed`` counts the notices, ``seen`` those that came before the last good reading;
+    ``is_slow`` tells that somebody waited for the running reading in vain.
+    """
+
+    __slots__ = (
+        "checked_at",
+        "failed_at",
+        "is_slow",
+        "noticed",
+        "offers",
+        "refreshing",
+        "seen",
+        "tenant_id",
+    )
 
     def __init__(self, tenant_id: str) -> None:
         self.tenant_id = tenant_id
         self.offers: TenantOffers | None = None
         self.checked_at = float("-inf")
         self.failed_at = float("-inf")
-        self.is_stale = False
+        self.is_slow = False
+        self.noticed = 0
+        self.seen = 0
         self.refreshing: asyncio.Task[None] | None = None
+
+    @property
+    def is_stale(self) -> bool:
+        return self.seen < self.noticed
 
 
 class Snapshots:
@@ -92,8 +114,9 @@ class Snapshots:
             if age >= self._rules.early:
                 self._entries.move_to_end(tenant_id)
                 self._begin(entry, now)
+            catalog_lag.see(age)
             return entry.offers
-        if now - entry.failed_at < self._rules.pause:
+        if self._is_away(entry, now):
             return self._left(entry, now)
         return None
 
@@ -108,19 +131,20 @@ class Snapshots:
             while len(self._entries) > self._rules.tenants:
                 self._entries.popitem(last=False)
         self._entries.move_to_end(tenant_id)
-        task = self._begin(entry, self._monotonic())
-        if task is not None:
-            await asyncio.wait((task,), timeout=self._rules.wait)
-            if not task.done():
-                entry.failed_at = self._monotonic()
+        await self._checked(entry)
         return self._left(entry, self._monotonic())
 
-    def is_trusted(self, tenant_id: str) -> bool:
-        """Tell whether the snapshot was checked so lately that calls may rely on it."""
+    async def is_trusted(self, tenant_id: str) -> bool:
+        """Tell whether calls may rely on the snapshot, which is checked first where it is due.
+
+        While that cannot be done they go on until the last check is too old.
+        """
         entry = self._entries.get(tenant_id)
-        if entry is None or entry.is_stale:
+        if entry is None:
             return False
-        return self._monotonic() - entry.checked_at < self._rules.trusted
+        if entry.is_stale or not self._is_young(entry):
+            await self._checked(entry)
+        return self._is_young(entry)
 
     def changed(self, tenant_id: str, version: int = 0) -> None:
         """Take a notice: the tenant's version rose to `version`, 0 when it is not known.
@@ -131,7 +155,7 @@ class Snapshots:
         for entry in entries:
             if entry is None or (version and entry.offers and version <= entry.offers.version):
                 continue
-            entry.is_stale = True
+            entry.noticed += 1
             entry.failed_at = float("-inf")
 
     async def aclose(self) -> None:
@@ -142,9 +166,33 @@ class Snapshots:
         if tasks:
             await asyncio.wait(tasks)
 
+    def _is_young(self, entry: _Entry) -> bool:
+        return self._monotonic() - entry.checked_at < self._rules.trusted
+
+    async def _checked(self, entry: _Entry) -> None:
+        """Wait until the entry was read after everything that was told until now, or cannot be."""
+        now, noticed = self._monotonic(), entry.noticed
+        if self._is_away(entry, now):
+            return
+        ends = now + self._rules.wait
+        # A reading that runs may have begun before the last notice; the one after it has not.
+        for _ in range(2):
+            task = self._begin(entry, self._monotonic())
+            if task is None:
+                return
+            await asyncio.wait((task,), timeout=max(ends - self._monotonic(), 0.0))
+            entry.is_slow = not task.done()
+            if entry.seen >= noticed or entry.is_slow:
+                return
+
+    def _is_away(self, entry: _Entry, now: float) -> bool:
+        """Tell whether the database is not to be waited for now."""
+        return entry.is_slow or now - entry.failed_at < self._rules.pause
+
     def _left(self, entry: _Entry, now: float) -> TenantOffers:
         if entry.offers is None or now - entry.checked_at > self._rules.kept:
-            return TenantOffers(entry.tenant_id)
+            return UnreadOffers(entry.tenant_id)
+        catalog_lag.see(now - entry.checked_at)
         return entry.offers
 
     def _begin(self, entry: _Entry, now: float) -> asyncio.Task[None] | None:
@@ -160,20 +208,20 @@ class Snapshots:
         return task
 
     async def _refresh(self, entry: _Entry) -> None:
-        started = self._monotonic()
-        was_stale, entry.is_stale = entry.is_stale, False
+        started, noticed = self._monotonic(), entry.noticed
         try:
             entry.offers = await self._read(entry.tenant_id, entry.offers)
         except DatabaseUnavailable as error:
-            entry.is_stale = entry.is_stale or was_stale
             entry.failed_at = self._monotonic()
             _log.warning("remote servers not read", reason=error.message)
         else:
             # What was true when the reading began may not be true at its end.
             entry.checked_at = started
+            entry.seen = noticed
             entry.failed_at = float("-inf")
         finally:
             entry.refreshing = None
+            entry.is_slow = False
 
     async def _read(self, tenant_id: str, known: TenantOffers | None) -> TenantOffers:
         """Return `known` where its version still holds or is the higher one, else read all."""

@@ -10,21 +10,15 @@ from msgspec import Raw
 from scaimcp.auth.permissions import holds
 from scaimcp.errors import GatewayError, ProtocolError, ToolError
 from scaimcp.remotes.bridging import (
-    COMPLETE,
-    INPUT_REQUIRED,
     HeaderPaths,
-    InputRequiredError,
-    UnsupportedResultType,
-    Wanted,
     cached,
     header_paths,
     mirrored,
     opened,
     passed,
-    wanted,
 )
 from scaimcp.remotes.calling import RemoteCaller, RemoteFailure, failure
-from scaimcp.remotes.consent import Consent, ConsentCall, Passed
+from scaimcp.remotes.consent import Consent, ConsentCall
 from scaimcp.remotes.enumerations import Kind
 from scaimcp.remotes.naming import parse_resource
 from scaimcp.remotes.offers import (
@@ -37,6 +31,7 @@ from scaimcp.remotes.offers import (
     denied,
     unavailable,
 )
+from scaimcp.remotes.rounds import Rounds, whole
 from scaimcp.remotes.snapshot import Snapshots
 from scaimcp.types import ContentKind, Listing, RequestContext, Snapshot, Tool, ToolResult
 from scaimcp.upstream.errors import UpstreamError
@@ -58,14 +53,18 @@ class RemoteSource:
         snapshots: what is known of the tenants' servers.
         caller: sends what was let through.
         consent: asks the caller's user where a server wants that.
+        rounds: sends calls in which servers may ask users.
     """
 
     name = "remote"
 
-    def __init__(self, snapshots: Snapshots, caller: RemoteCaller, consent: Consent) -> None:
+    def __init__(
+        self, snapshots: Snapshots, caller: RemoteCaller, consent: Consent, rounds: Rounds
+    ) -> None:
         self._snapshots = snapshots
         self._caller = caller
         self._consent = consent
+        self._rounds = rounds
         self._headers: dict[bytes, HeaderPaths] = {}
 
     # -- tools -----------------------------------------------------------------------------------
@@ -94,9 +93,10 @@ class RemoteSource:
             InputNeeded: the client is to ask its user.
             ProtocolError: the arguments are no object, or too large.
         """
-        offer: Offer = tool.record
         given = self._object(arguments)
-        self._check_trusted(context)
+        await self._check_trusted(context)
+        tool = await self._latest(tool, context)
+        offer: Offer = tool.record
         asked = ConsentCall(context, offer.server.row, offer.name, offer.definition_hash, given)
         return await self.run(asked, offer.server, tool.input_schema)
 
@@ -120,16 +120,14 @@ class RemoteSource:
         if agreed.arguments is not None:
             given = agreed.arguments
         ask = msgspec.structs.replace(
-            call_tool(asked.tool, given, _brought(agreed)),
+            call_tool(asked.tool, given),
             param_headers=mirrored(self._paths(asked.definition_hash, input_schema), given),
         )
-        modes = context.dialogue.modes if context.dialogue is not None else frozenset[str]()
-        raw = await self._caller.send(server, ask, context, modes)
-        kind, fields = _open(raw)
-        if kind == INPUT_REQUIRED:
-            needed = _wanted(fields, context)
-            raise self._consent.further(asked, agreed, needed.requests, upstream_state=needed.state)
-        return passed(_complete(kind, fields), server.prefix)
+        if context.dialogue is None and context.asker is None:
+            fields = _members(await self._caller.send(server, ask, context))
+        else:
+            fields = await self._rounds.send(asked, agreed, server, ask)
+        return passed(fields, server.prefix)
 
     def _paths(self, definition_hash: bytes, input_schema: dict[str, Any]) -> HeaderPaths:
         known = self._headers.get(definition_hash)
@@ -157,9 +155,9 @@ class RemoteSource:
         server = seen.servers.get((found.scope, found.slug)) if found is not None else None
         if found is None or server is None:
             return None
-        self._check_server(server, context)
-        kind, fields = await self._asked(server, read_resource(found.name), context)
-        return passed(cached(_complete(kind, fields)), server.prefix)
+        server = await self._checked(server, context)
+        fields = await self._asked(server, read_resource(found.name), context)
+        return passed(cached(fields), server.prefix)
 
     async def prompt(
         self, context: RequestContext, name: str, arguments: bytes
@@ -179,9 +177,10 @@ class RemoteSource:
                 raise _own(refused)
             return None
         given = self._object(arguments)
-        self._check_server(offer.server, context)
-        kind, fields = await self._asked(offer.server, get_prompt(offer.name, given), context)
-        return passed(_complete(kind, fields), offer.server.prefix)
+        server = await self._checked(offer.server, context)
+        ask = get_prompt(offer.name, given)
+        fields = await self._asked(server, ask, context, offer.definition_hash, given)
+        return passed(fields, server.prefix)
 
     async def complete(
         self, context: RequestContext, reference: dict[str, Any], params: dict[str, Raw]
@@ -201,16 +200,16 @@ class RemoteSource:
         if meant is None:
             return None
         server, name = meant
-        self._check_server(server, context)
+        server = await self._checked(server, context)
         if "completions" not in (server.state.upstream_capabilities or {}):
             return None
         fields = {"ref": _encode({**reference, key: name}), **params}
         try:
-            _, found = await self._asked(server, complete(joined(fields)), context)
-        except ProtocolError as error:
+            found = _members(await self._caller.send(server, complete(joined(fields)), context))
+        except RemoteFailure as error:
             if error.members.get("jsonrpc_code") == _METHOD_NOT_FOUND:
                 return None
-            raise
+            raise _content_failure(error) from None
         return found.get("completion")
 
     async def _meant(
@@ -225,13 +224,26 @@ class RemoteSource:
         return (server, found.name) if server is not None and found is not None else None
 
     async def _asked(
-        self, server: RemoteServer, ask: Ask, context: RequestContext
-    ) -> tuple[str, dict[str, Raw]]:
+        self,
+        server: RemoteServer,
+        ask: Ask,
+        context: RequestContext,
+        definition_hash: bytes = b"",
+        given: bytes = b"",
+    ) -> dict[str, Raw]:
+        """Send a read or a prompt, which need no consent, but whose server may ask as well."""
         try:
-            kind, fields = _open(await self._caller.send(server, ask, context))
-            return kind, _complete(kind, fields)
+            if context.dialogue is None and context.asker is None:
+                return _members(await self._caller.send(server, ask, context))
+            asked = ConsentCall(
+                context, server.row, ask.name or "", definition_hash, given, ask.method
+            )
+            agreed = await self._consent.check(asked)
+            return await self._rounds.send(asked, agreed, server, ask)
         except RemoteFailure as error:
             raise _content_failure(error) from None
+        except ToolError as error:
+            raise _own(error) from None
 
     # -- who may what ----------------------------------------------------------------------------
 
@@ -257,18 +269,30 @@ class RemoteSource:
             raise _own(denied())
         return seen
 
-    def _check_server(self, server: RemoteServer, context: RequestContext) -> None:
-        if not server.is_active:
-            raise _own(unavailable(server))
-        if server.is_locked:
-            raise _own(ToolError("TOOL_LOCKED", "The server is locked; nothing of it is read."))
+    async def _checked(self, server: RemoteServer, context: RequestContext) -> RemoteServer:
+        """Return a server as it is now, if what it has may be read."""
+        _demand_served(server)
         try:
-            self._check_trusted(context)
+            await self._check_trusted(context)
         except RemoteFailure as error:
             raise _content_failure(error) from None
+        seen = await self._seen(context)
+        now = seen.servers.get((server.row.scope_key, server.row.slug))
+        if now is None:
+            raise _own(_gone())
+        _demand_served(now)
+        return now
 
-    def _check_trusted(self, context: RequestContext) -> None:
-        if not self._snapshots.is_trusted(context.caller.tenant_id):
+    async def _latest(self, tool: Tool, context: RequestContext) -> Tool:
+        """Return a tool as it is now; it may come from a list that an outage made old."""
+        seen = await self._seen(context)
+        latest = seen.tools.by_name.get(tool.name)
+        if latest is None:
+            raise seen.refusal(Kind.TOOL, tool.name) or _gone()
+        return latest
+
+    async def _check_trusted(self, context: RequestContext) -> None:
+        if not await self._snapshots.is_trusted(context.caller.tenant_id):
             raise RemoteFailure(
                 "DatabaseError", "The registry cannot be read; nothing was called.", retry_after=5
             )
@@ -287,39 +311,22 @@ class RemoteSource:
 _REMEMBERED = 4_096
 
 
-def _brought(agreed: Passed) -> dict[str, bytes]:
-    """Return what the client brings back for the upstream."""
-    more: dict[str, bytes] = {}
-    if agreed.responses:
-        more["inputResponses"] = joined({k: bytes(v) for k, v in agreed.responses.items()})
-    if agreed.upstream_state is not None:
-        more["requestState"] = _encode(agreed.upstream_state)
-    return more
-
-
-def _open(raw: Raw) -> tuple[str, dict[str, Raw]]:
+def _members(raw: Raw) -> dict[str, Raw]:
     try:
-        return opened(raw)
+        return whole(*opened(raw))
     except UpstreamError as error:
         raise failure(error) from None
 
 
-def _complete(kind: str, fields: dict[str, Raw]) -> dict[str, Raw]:
-    if kind == COMPLETE:
-        return fields
-    if kind == INPUT_REQUIRED:
-        raise failure(InputRequiredError("The server asks for input that cannot be given here."))
-    raise failure(UnsupportedResultType("The server answers with what cannot be passed on."))
+def _demand_served(server: RemoteServer) -> None:
+    if not server.is_active:
+        raise _own(unavailable(server))
+    if server.is_locked:
+        raise _own(ToolError("TOOL_LOCKED", "The server is locked; nothing of it is read."))
 
 
-def _wanted(fields: dict[str, Raw], context: RequestContext) -> Wanted:
-    try:
-        needed = wanted(fields)
-        if context.dialogue is None or not needed.modes <= context.dialogue.modes:
-            raise InputRequiredError("The server asks for input that this client cannot give.")
-    except UpstreamError as error:
-        raise failure(error) from None
-    return needed
+def _gone() -> ToolError:
+    return ToolError("TOOL_NOT_FOUND", "There is no such tool.")
 
 
 def _own(error: ToolError) -> ProtocolError:

@@ -9,9 +9,11 @@ from typing import Any
 
 from scaimcp.remotes.columns import affected, decoded, encoded, known, sql
 from scaimcp.remotes.enumerations import Status
-from scaimcp.remotes.models import DueServer, ServerState
+from scaimcp.remotes.models import AnnouncingServer, DueServer, ServerState
 
 LEASE_SECONDS = 60.0
+# As far as a tick spreads its probes.
+EARLY_CHECK_SECONDS = 45.0
 _JSON_COLUMNS = ("server_info", "upstream_capabilities", "list_notes")
 
 _READ = """
@@ -58,7 +60,9 @@ WHERE tenant_id = $1 AND server_id = $2 AND lease_seq = $3 FOR UPDATE
 """
 _DUE_CHECKS = """
 SELECT next_check_at AS due_at, server_id, tenant_id FROM remote_server_state
-WHERE status IN ('active', 'error') AND next_check_at <= now()
+WHERE status IN ('active', 'error') AND next_check_at <= now() + make_interval(secs => $4)
+  AND (next_check_at <= now()
+    OR (status = 'active' AND last_health_status IS DISTINCT FROM 'RateLimitedError'))
   AND ($1::timestamptz IS NULL OR (next_check_at, server_id) > ($1, $2))
 ORDER BY next_check_at, server_id LIMIT $3
 """
@@ -67,6 +71,27 @@ SELECT next_discovery_at AS due_at, server_id, tenant_id FROM remote_server_stat
 WHERE status = 'active' AND next_discovery_at < now() + make_interval(secs => $4)
   AND ($1::timestamptz IS NULL OR (next_discovery_at, server_id) > ($1, $2))
 ORDER BY next_discovery_at, server_id LIMIT $3
+"""
+# Servers whose users bring authorisations of their own have no credential to listen with.
+_DUE_ANNOUNCING = """
+SELECT * FROM (
+  SELECT t.server_id, t.tenant_id, s.transport, COALESCE(t.protocol_era, '') AS protocol_era,
+    s.config_version, s.credential_version, t.last_discovery_at,
+    CASE WHEN t.last_health_status = 'ok'
+      THEN COALESCE(extract(epoch FROM clock_timestamp() - t.last_discovery_at), 0)::float8
+      ELSE 'Infinity'::float8 END AS discovered_ago,
+    COALESCE((t.upstream_capabilities #> '{tools,listChanged}')::text = 'true', false) AS tools,
+    COALESCE((t.upstream_capabilities #> '{resources,listChanged}')::text = 'true', false)
+      AS resources,
+    COALESCE((t.upstream_capabilities #> '{prompts,listChanged}')::text = 'true', false) AS prompts
+  FROM remote_server_state t
+  JOIN remote_servers s ON s.tenant_id = t.tenant_id AND s.id = t.server_id
+  WHERE t.status = 'active' AND t.server_id > $1
+    AND s.auth_type IN ('none', 'bearer', 'api_key_header')
+    AND s.transport IN ('streamable_http', 'sse')
+) found
+WHERE tools OR resources OR prompts
+ORDER BY server_id LIMIT $2
 """
 _CHECK_SOON = """
 UPDATE remote_server_state SET next_check_at = now(), state_seq = state_seq + 1
@@ -170,9 +195,12 @@ async def hold_lease(connection: Any, tenant_id: str, server_id: str, lease_seq:
 async def due_checks(connection: Any, after: DueServer | None, limit: int) -> list[DueServer]:
     """Return servers of all tenants whose next check is due, the longest due first.
 
+    Active ones may be taken as early as a tick spreads its probes: whoever was probed late in the
+    last minute is due late in this one, and would else be looked at every other minute only.
+
     A page of `limit`, from behind `after`. For workers only.
     """
-    records = await connection.fetch(_DUE_CHECKS, *_behind(after), limit)
+    records = await connection.fetch(_DUE_CHECKS, *_behind(after), limit, EARLY_CHECK_SECONDS)
     return [DueServer(**record) for record in records]
 
 
@@ -185,6 +213,15 @@ async def due_discoveries(
     """
     records = await connection.fetch(_DUE_DISCOVERIES, *_behind(after), limit, seconds)
     return [DueServer(**record) for record in records]
+
+
+async def announcing_servers(connection: Any, after: str, limit: int) -> list[AnnouncingServer]:
+    """Return active servers of all tenants that declare ``listChanged``, in order of their ids.
+
+    A page of `limit`, from behind the id `after`, "" for the first. For workers only.
+    """
+    records = await connection.fetch(_DUE_ANNOUNCING, after, limit)
+    return [AnnouncingServer(**record) for record in records]
 
 
 def _behind(after: DueServer | None) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scaimcp.remotes.columns import affected, known, sql, storable
+from scaimcp.remotes.columns import affected, below, known, page_of, sql, storable
 from scaimcp.remotes.enumerations import (
     AuthType,
     ConsentTier,
@@ -213,12 +213,10 @@ async def list_servers(
         *_seen_by(visibility),
         narrowed.status,
         q,
-        after.at if after else None,
-        after.id if after else None,
+        *below(after),
         limit + 1,
     )
-    found = tuple(_registered(record) for record in records[:limit])
-    return Page(found, has_more=len(records) > limit)
+    return page_of(records, limit, _registered)
 
 
 async def tenant_servers(connection: Any, tenant_id: str) -> list[RegisteredServer]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from functools import partial
 
 from scaimcp.credentials.envelope import Place, unseal
-from scaimcp.credentials.errors import CredentialFailure, KeyUnavailable
+from scaimcp.credentials.errors import CredentialFailure
 from scaimcp.credentials.keys import KeyWrapper
 from scaimcp.credentials.store import StoredField
 from scaimcp.remotes.enumerations import AuthType
@@ -17,7 +17,6 @@ from scaimcp.upstream.request import Opener, Target
 AUTHORIZATION = "authorization"
 _SEALED = (AuthType.BEARER, AuthType.API_KEY_HEADER)
 _UNSEALED = (AuthType.NONE, AuthType.PER_USER)
-T = TypeVar("T")
 
 
 class CredentialMissing(CredentialFailure):
@@ -75,10 +74,9 @@ def opener(
 ) -> Opener:
     """Return what opens the credentials anew for each request of a session.
 
-    Arguments and errors as for `open_target`; the keys must answer without waiting, as a local
-    ring does.
+    Arguments and errors as for `open_target`.
     """
-    return lambda: _at_once(open_target(keys, row, fields, user_id=user_id, hops=hops))
+    return partial(open_target, keys, row, fields, user_id=user_id, hops=hops)
 
 
 def _used(row: ServerRow, fields: Sequence[StoredField]) -> Sequence[StoredField]:
@@ -98,18 +96,3 @@ def _used(row: ServerRow, fields: Sequence[StoredField]) -> Sequence[StoredField
 
 def _place(row: ServerRow, field: StoredField) -> Place:
     return Place(row.tenant_id, row.id, field.field, row.endpoint_origin)
-
-
-def _at_once(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that does not wait for anything.
-
-    Raises:
-        KeyUnavailable: it would have to wait.
-    """
-    try:
-        work.send(None)
-    except StopIteration as ended:
-        result: T = ended.value
-        return result
-    work.close()
-    raise KeyUnavailable("")

@@ -217,6 +217,8 @@ async def discover(
         )
     except DatabaseUnavailable as error:
         _log.warning("discovery not stored", server_id=row.id, reason=error.message)
+    # The message about what it has stored may come after the answer, or never.
+    workings.changed(Notice(row.tenant_id))
 
 
 async def checked_endpoint(workings: Workings, context: RequestContext, url: str) -> Endpoint:

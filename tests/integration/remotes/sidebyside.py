@@ -42,8 +42,9 @@ class Fleet:
             "is_tenant_shared": True, "scope_key": TENANT_SCOPE, "owner_user_id": self.user_id,
             **changed,
         }  # fmt: skip
+        is_discovered = given.pop("is_discovered", True)
         row = await self.registry.put(url, name, **given)
-        if given.pop("is_discovered", True):
+        if is_discovered:
             await self.discover(row)
         return row
 

@@ -70,20 +70,5 @@ async def test_without_redis_places_come_back_one_by_one(redis_url: str) -> None
     place.close()
 
 
-async def test_without_redis_forgotten_subjects_take_no_memory() -> None:
-    place, clock = bound(), Clock()
-    url = f"redis://127.0.0.1:{place.getsockname()[1]}/0"
-    async with open_redis(Secret(url)) as nowhere:
-        pace = Pace(nowhere, monotonic=clock)
-        await pace.take((MANY, "first"))
-        pace._paused_until = clock.now + 10_000
-        for n in range(9_999):
-            await pace.take((MANY, str(n)))
-        clock.forward(120)
-        await pace.take((MANY, "last"))
-        assert len(pace._own) == 1
-    place.close()
-
-
 def test_the_limits_are_the_contracts() -> None:
     assert [one.per_minute for one in (WRITES, REFRESHES, TENANT_REFRESHES)] == [30, 6, 60]

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import asyncpg
 import msgspec
@@ -45,6 +46,7 @@ from tests.integration.remotes.registry import (
     digest,
     everything,
     execute,
+    is_somebody_waiting,
     migrated,
     put,
     seen,
@@ -52,6 +54,7 @@ from tests.integration.remotes.registry import (
     server,
     shared,
     tool,
+    until,
 )
 
 ALL = ServerFilter()
@@ -438,7 +441,7 @@ async def test_a_deletion_and_a_discovery_that_stores_do_not_block_each_other(
                 return await store.delete_server(connection, "tnt_race", row.id)
 
         deleting = asyncio.gather(delete())
-        await waiting_for_a_lock(database)
+        await until(partial(is_somebody_waiting, database))
         state = await state_store.read_state(discovery, "tnt_race", row.id)
         assert state is not None
         assert await state_store.write_state(discovery, state)
@@ -446,18 +449,6 @@ async def test_a_deletion_and_a_discovery_that_stores_do_not_block_each_other(
     assert await deleting == [True]
     async with database.transaction() as connection:
         assert not await state_store.hold_lease(connection, "tnt_race", row.id, lease)
-
-
-async def waiting_for_a_lock(database: Database) -> None:
-    async with asyncio.timeout(5):
-        while True:
-            async with database.transaction() as connection:
-                if await connection.fetchval(
-                    "SELECT count(*) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-                ):
-                    return
-            await asyncio.sleep(0.01)
 
 
 # --- what later versions may have written -----------------------------------------------------

@@ -50,6 +50,7 @@ Q = "inputSchema/properties/q"
 N = "inputSchema/properties/n"
 
 
+@pytest.mark.row(49)
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [

@@ -256,6 +256,7 @@ def test_two_states_have_two_nonces() -> None:
     assert opened[0].nonce != opened[1].nonce
 
 
+@pytest.mark.row(61)
 @pytest.mark.parametrize(
     "who",
     [
@@ -279,6 +280,7 @@ def test_a_state_serves_for_no_other_method() -> None:
     refused(made, sealed(made), method="invoke")
 
 
+@pytest.mark.row(61)
 def test_every_changed_character_is_refused() -> None:
     made = states(Clock())
     text = sealed(made)

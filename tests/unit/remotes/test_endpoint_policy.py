@@ -82,6 +82,7 @@ def test_a_url_is_rebuilt_in_one_spelling(
     assert not endpoint.is_plain
 
 
+@pytest.mark.row(14)
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
@@ -171,6 +172,7 @@ def test_a_malformed_url_is_invalid(url: str, reason: str) -> None:
     assert refusal(POLICY, url) == ("INVALID", reason)
 
 
+@pytest.mark.row(15)
 @pytest.mark.parametrize(
     ("host", "reason"),
     [

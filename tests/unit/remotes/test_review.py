@@ -78,6 +78,7 @@ def test_the_baseline_is_pinned_once() -> None:
     assert states(again) == {"a": SERVED, "b": (CapabilityState.HELD, "new_definition")}
 
 
+@pytest.mark.row(47)
 def test_a_held_tool_is_not_visible_and_its_pin_is_what_is_kept() -> None:
     rows = stored(tool("a"))
     planned = decide(Before(REVIEW, True, rows, pinned(*rows)), tool("a", "Else."))
