@@ -32,8 +32,8 @@ from scaimcp.gateway.sources import ToolSource
 from scaimcp.outbound import fetch, open_http
 from scaimcp.postgres import Database, DatabaseUnavailable, open_database
 from scaimcp.redis import RedisClient, RedisRateLimiter, open_redis
+from scaimcp.remotes.calls.disabled import DisabledSource
 from scaimcp.remotes.config import remote_policy
-from scaimcp.remotes.disabled import DisabledSource
 from scaimcp.remotes.plugging import Plugged
 from scaimcp.remotes.serving import RemoteServices, open_remote_services
 from scaimcp.scaigrid.client import PlatformClient

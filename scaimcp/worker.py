@@ -23,9 +23,9 @@ from scaimcp.jobs.figures import measuring
 from scaimcp.postgres import DatabaseUnavailable, open_database
 from scaimcp.queue import HEALTH_KEY, QUEUE, connection, deserialize, serialize
 from scaimcp.redis import open_redis
-from scaimcp.remotes.followup import DISCOVER, DISCOVER_NOW, PROBE
-from scaimcp.remotes.listening import Listeners, open_listening
-from scaimcp.remotes.opening import WORKER_IDLE_SECONDS, RemoteParts, open_remotes
+from scaimcp.remotes.watching.followup import DISCOVER, DISCOVER_NOW, PROBE
+from scaimcp.remotes.watching.listening import Listeners, open_listening
+from scaimcp.remotes.watching.opening import WORKER_IDLE_SECONDS, RemoteParts, open_remotes
 from scaimcp.settings import Settings, require
 from scaimcp.telemetry.exposition import served_metrics
 from scaimcp.telemetry.logs import get_logger, working_for

@@ -10,8 +10,8 @@ from typing import Any
 from scaimcp.audit.store import record_own
 from scaimcp.jobs.batches import in_batches
 from scaimcp.postgres import Database
-from scaimcp.remotes import approval_store
-from scaimcp.remotes.consent_events import consent_event
+from scaimcp.remotes.consent.consent_events import consent_event
+from scaimcp.remotes.stores import approval_store
 
 EXPIRED_BATCH = 500
 PRUNED_BATCH = 5_000

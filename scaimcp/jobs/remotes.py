@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 from scaimcp.postgres import Database, DatabaseUnavailable
 from scaimcp.queue import JobQueue, QueueUnavailable
-from scaimcp.remotes import state_store
-from scaimcp.remotes.followup import DISCOVER, PAUSE_SECONDS, PROBE
-from scaimcp.remotes.health import HEALTHY, chunk_delay, discovery_offset
 from scaimcp.remotes.models import DueServer
-from scaimcp.remotes.opening import RemoteParts
+from scaimcp.remotes.rules.health import HEALTHY, chunk_delay, discovery_offset
+from scaimcp.remotes.stores import state_store
+from scaimcp.remotes.watching.followup import DISCOVER, PAUSE_SECONDS, PROBE
+from scaimcp.remotes.watching.opening import RemoteParts
 from scaimcp.telemetry.logs import get_logger
 
 PAGE = 500

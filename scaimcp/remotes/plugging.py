@@ -10,18 +10,18 @@ from typing import Any
 import msgspec
 
 from scaimcp.postgres import Database
-from scaimcp.remotes.accounting import Books
-from scaimcp.remotes.calling import CallRules, Outbound, RemoteCaller
+from scaimcp.remotes.calls.accounting import Books
+from scaimcp.remotes.calls.calling import CallRules, Outbound, RemoteCaller
+from scaimcp.remotes.calls.holding import Holds
+from scaimcp.remotes.calls.offers import RemoteServer
+from scaimcp.remotes.calls.rounds import Rounds
+from scaimcp.remotes.calls.snapshot import Snapshots
+from scaimcp.remotes.calls.source import RemoteSource
 from scaimcp.remotes.config import RemotePolicy
-from scaimcp.remotes.consent import Consent
-from scaimcp.remotes.followup import FollowUp
-from scaimcp.remotes.holding import Holds
-from scaimcp.remotes.liveness import Liveness
-from scaimcp.remotes.offers import RemoteServer
-from scaimcp.remotes.opening import RemoteParts
-from scaimcp.remotes.rounds import Rounds
-from scaimcp.remotes.snapshot import Snapshots
-from scaimcp.remotes.source import RemoteSource
+from scaimcp.remotes.consent.checking import Consent
+from scaimcp.remotes.watching.followup import FollowUp
+from scaimcp.remotes.watching.liveness import Liveness
+from scaimcp.remotes.watching.opening import RemoteParts
 from scaimcp.upstream.errors import (
     AuthenticationError,
     ConnectError,

@@ -10,7 +10,7 @@ from html import escape
 
 import msgspec
 
-from scaimcp.remotes.approvals import ApprovalView
+from scaimcp.remotes.consent.approvals import ApprovalView
 from scaimcp.remotes.enumerations import ApprovalState
 from scaimcp.rest.page_html import HEADERS, link, note, page, safe
 

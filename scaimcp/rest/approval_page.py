@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from scaimcp.errors import GatewayError, RequestRefused
-from scaimcp.remotes.approvals import Approvals
+from scaimcp.remotes.consent.approvals import Approvals
 from scaimcp.remotes.refusals import registry_disabled
 from scaimcp.rest import approval_html as html
 from scaimcp.rest.access import REFUSALS, Access, id_of, user_agent

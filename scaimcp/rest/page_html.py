@@ -9,7 +9,7 @@ import base64
 import hashlib
 from html import escape
 
-from scaimcp.remotes.consent_rules import visible
+from scaimcp.remotes.rules.consent_rules import visible
 
 _STYLE = """
 :root{color-scheme:light dark}

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scaimcp.auth.admittance import check_media_type
-from scaimcp.remotes.pacing import WRITES
-from scaimcp.remotes.reading import Shown
 from scaimcp.remotes.refusals import registry_disabled
-from scaimcp.remotes.registry import Registry
+from scaimcp.remotes.registry.pacing import WRITES
+from scaimcp.remotes.registry.reading import Shown
+from scaimcp.remotes.registry.use_cases import Registry
 from scaimcp.remotes.rights import Actor, Deed, actor_of, admit
 from scaimcp.rest.access import Access, id_of
 from scaimcp.rest.bodies import parse_object, read_bytes

@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scaimcp.remotes.enumerations import ChangeState, Kind
-from scaimcp.remotes.fields import Faults, unknown_fields
 from scaimcp.remotes.models import Position
-from scaimcp.remotes.reading import CapabilityPlace, Narrowed
+from scaimcp.remotes.registry.fields import Faults, unknown_fields
+from scaimcp.remotes.registry.reading import CapabilityPlace, Narrowed
+from scaimcp.remotes.registry.views import CapabilityView, ChangeView, PinView
 from scaimcp.remotes.rights import Deed
-from scaimcp.remotes.views import CapabilityView, ChangeView, PinView
 from scaimcp.rest.access import REFUSALS, id_of
 from scaimcp.rest.bodies import read_object
 from scaimcp.rest.paging import Cursors, limit_of

@@ -1,6 +1,8 @@
 """Bodies and answers of ``…/remote-servers`` as the OpenAPI document shows them.
 
-What a body must be beyond its shape is in `scaimcp.remotes.fields`. Spec: remote-servers 1.
+What a body must be beyond its shape is in `scaimcp.remotes.registry.fields`.
+
+Spec: remote-servers 1.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from scaimcp.remotes.enumerations import AuthType, ConsentTier, ToolChanges, Transport
-from scaimcp.remotes.views import GovernanceView, ManagerView, ReaderView
+from scaimcp.remotes.registry.views import GovernanceView, ManagerView, ReaderView
 
 VIEWS = (ManagerView, ReaderView, GovernanceView)
 """What is shown of a server, by who asks."""

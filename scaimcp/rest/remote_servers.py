@@ -12,18 +12,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scaimcp.remotes.enumerations import Scope, Status
-from scaimcp.remotes.fields import (
+from scaimcp.remotes.models import Position, ServerFilter
+from scaimcp.remotes.registry.fields import (
     MOST_DESCRIPTION,
     Faults,
     read_changes,
     read_registration,
     unknown_fields,
 )
-from scaimcp.remotes.models import Position, ServerFilter
-from scaimcp.remotes.reading import Shown
+from scaimcp.remotes.registry.reading import Shown
+from scaimcp.remotes.registry.service import RemoteServers
+from scaimcp.remotes.registry.views import ManagerView
 from scaimcp.remotes.rights import Deed, admit_new
-from scaimcp.remotes.service import RemoteServers
-from scaimcp.remotes.views import ManagerView
 from scaimcp.rest.access import REFUSALS, id_of
 from scaimcp.rest.bodies import read_object
 from scaimcp.rest.paging import Cursors, invalid_query, limit_of

@@ -14,7 +14,7 @@ import msgspec
 
 from scaimcp.deadline import Deadline
 from scaimcp.ids import random_id
-from scaimcp.remotes.holding import HOLD_SECONDS
+from scaimcp.remotes.calls.holding import HOLD_SECONDS
 from scaimcp.server.envelope import Message, encode
 from scaimcp.server.exchange import Exchange
 from scaimcp.types import Caller, Reply

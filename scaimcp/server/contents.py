@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from scaimcp.errors import InputNeeded, ProtocolError
 from scaimcp.gateway.contents import Contents
-from scaimcp.remotes.naming import NameStyle
+from scaimcp.remotes.rules.naming import NameStyle
 from scaimcp.server.call import Call, Cursors, stale_cursor
 from scaimcp.server.dialogue import in_dialogue
 from scaimcp.server.envelope import INVALID_PARAMS, RESOURCE_NOT_FOUND

@@ -17,7 +17,7 @@ from msgspec import UNSET
 from scaimcp.errors import InputNeeded, ProtocolError, RequestRefused, ToolError
 from scaimcp.gateway.gateway import Gateway, Visible
 from scaimcp.gateway.view import CALL_TOOL, GATEWAY_TOOLS, View
-from scaimcp.remotes.naming import NameStyle
+from scaimcp.remotes.rules.naming import NameStyle
 from scaimcp.scaigrid.envelope import AuthenticationLost
 from scaimcp.sealing import Sealer
 from scaimcp.server import headers as header_rules

@@ -14,8 +14,8 @@ from msgspec import Raw
 
 from scaimcp.errors import GatewayError, InputNeeded
 from scaimcp.gateway.view import View
-from scaimcp.remotes.bridging import for_era
-from scaimcp.remotes.naming import NameStyle, listed_name
+from scaimcp.remotes.calls.bridging import for_era
+from scaimcp.remotes.rules.naming import NameStyle, listed_name
 from scaimcp.server.envelope import REQUEST_ID, SERVER_INFO, encode, error_object
 from scaimcp.server.revisions import V2025_11_25, Revision
 from scaimcp.types import Listed, Tool, ToolResult

@@ -18,8 +18,8 @@ ROWS, SECOND_STEP, INVARIANTS = re.split(r"^## .+$", PAGE, flags=re.MULTILINE)
 # Where remote servers' code reads this machine's clock; all else counts by the database's.
 WALL_CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today"}
 LOCAL_TIME = {
-    "remotes/followup.py": "when a job that must pause begins",
-    "remotes/state_sealing.py": "expiry in a value that is not stored",
+    "remotes/watching/followup.py": "when a job that must pause begins",
+    "remotes/consent/state_sealing.py": "expiry in a value that is not stored",
     "jobs/remotes.py": "when a tick's jobs begin",
     "upstream/errors.py": "a Retry-After that is a date",
 }

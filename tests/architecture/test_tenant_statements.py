@@ -14,9 +14,9 @@ from types import ModuleType
 
 import pytest
 
-from scaimcp import remotes
+from scaimcp.remotes import stores
 
-STORES = sorted(path.stem for path in Path(remotes.__path__[0]).glob("*store.py"))
+STORES = sorted(path.stem for path in Path(stores.__path__[0]).glob("*store.py"))
 STATEMENT = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(remote_\w+)(?:\s+(?:AS\s+)?([a-z])\b)?")
 CALLS = {"execute", "executemany", "fetch", "fetchrow", "fetchval", "cursor", "prepare"}
@@ -26,7 +26,7 @@ ANY_TENANT = {"_ANY_TENANT_OF_QUESTION"}
 
 
 def module(name: str) -> ModuleType:
-    return importlib.import_module(f"scaimcp.remotes.{name}")
+    return importlib.import_module(f"scaimcp.remotes.stores.{name}")
 
 
 def statements(store: ModuleType) -> dict[str, str]:

@@ -13,7 +13,6 @@ import msgspec
 from scaimcp.ids import new_id
 from scaimcp.migrating import migrate
 from scaimcp.postgres import Database, open_database
-from scaimcp.remotes import capability_store, store
 from scaimcp.remotes.enumerations import (
     AuthType,
     CapabilityState,
@@ -32,7 +31,8 @@ from scaimcp.remotes.models import (
     ServerState,
     Visibility,
 )
-from scaimcp.remotes.state_store import read_state, write_state
+from scaimcp.remotes.stores import capability_store, store
+from scaimcp.remotes.stores.state_store import read_state, write_state
 from scaimcp.types import Secret
 
 PLENTY = Quota(1000, 1000)

@@ -18,8 +18,6 @@ from scaimcp.credentials.keys import LocalKeys
 from scaimcp.ids import new_id
 from scaimcp.postgres import Database, open_database
 from scaimcp.redis import RedisClient, open_redis
-from scaimcp.remotes import capability_store, change_store
-from scaimcp.remotes.discovery import Discovered
 from scaimcp.remotes.enumerations import CapabilityState, Kind, Status
 from scaimcp.remotes.models import (
     Capability,
@@ -28,7 +26,9 @@ from scaimcp.remotes.models import (
     RegisteredServer,
     ServerRow,
 )
-from scaimcp.remotes.opening import RemoteParts, open_remotes
+from scaimcp.remotes.stores import capability_store, change_store
+from scaimcp.remotes.watching.discovery import Discovered
+from scaimcp.remotes.watching.opening import RemoteParts, open_remotes
 from scaimcp.settings import KeyRing, Settings, load
 from scaimcp.types import Secret
 from scaimcp.upstream.breaker import FAILURES, Breaker

@@ -9,7 +9,7 @@ from typing import Any
 
 from scaimcp.remotes.enumerations import Status
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.naming import TENANT_SCOPE, alias, canonical, scope_key
+from scaimcp.remotes.rules.naming import TENANT_SCOPE, alias, canonical, scope_key
 from scaimcp.versions.notices import Notice, announce
 from scaimcp.versions.store import raise_version
 from tests.integration.remotes.servers import KEK, Registry, allowed, open_registry, settings_for

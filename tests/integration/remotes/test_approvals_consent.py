@@ -12,11 +12,11 @@ import pytest_asyncio
 
 from scaimcp.errors import ToolError
 from scaimcp.postgres import Database, open_database
-from scaimcp.remotes import store
-from scaimcp.remotes.approvals import ApprovalView
-from scaimcp.remotes.consent import INVOKE, ConsentCall, Passed
+from scaimcp.remotes.consent.approvals import ApprovalView
+from scaimcp.remotes.consent.checking import INVOKE, ConsentCall, Passed
 from scaimcp.remotes.enumerations import ApprovalState, ConsentTier
 from scaimcp.remotes.models import ServerRow
+from scaimcp.remotes.stores import store
 from scaimcp.types import Dialogue, Secret
 from tests.integration.remotes.asked import (
     ARGUMENTS,

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from scaimcp.audit.buffer import CallRow, open_buffer
 from scaimcp.postgres import open_database
-from scaimcp.remotes.canonical import arguments_digest
+from scaimcp.remotes.rules.canonical import arguments_digest
 from tests.integration.remotes.consenting import (
     FORM,
     SUM,

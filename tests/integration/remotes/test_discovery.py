@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from scaimcp.remotes.canonical import definition_hash
-from scaimcp.remotes.discovery import Discovered
 from scaimcp.remotes.enumerations import AuthType, CapabilityState, Kind, Status, Transport
-from scaimcp.remotes.health import next_discovery
+from scaimcp.remotes.rules.canonical import definition_hash
+from scaimcp.remotes.rules.health import next_discovery
+from scaimcp.remotes.watching.discovery import Discovered
 from tests.integration.rawserver import raw, reply, waiting
 from tests.integration.remotes.conftest import Opened
 from tests.integration.remotes.registry import execute, until

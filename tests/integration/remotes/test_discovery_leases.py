@@ -10,13 +10,13 @@ import msgspec
 import pytest
 
 from scaimcp.postgres import DatabaseUnavailable
-from scaimcp.remotes import store
-from scaimcp.remotes.discovery import Discovered
 from scaimcp.remotes.enumerations import Status
-from scaimcp.remotes.followup import CLOSE_CHANNEL
-from scaimcp.remotes.health import Source
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.state_store import release_lease, take_lease
+from scaimcp.remotes.rules.health import Source
+from scaimcp.remotes.stores import store
+from scaimcp.remotes.stores.state_store import release_lease, take_lease
+from scaimcp.remotes.watching.discovery import Discovered
+from scaimcp.remotes.watching.followup import CLOSE_CHANNEL
 from tests.integration.forwarder import forward
 from tests.integration.rawserver import Play, Writer, eventually, reply, waiting
 from tests.integration.relay import Relay

@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 
 from scaimcp.ids import new_id
-from scaimcp.remotes import change_store
 from scaimcp.remotes.enumerations import CapabilityState, ChangeState, Kind, ToolChanges
 from scaimcp.remotes.models import Capability, ChangeDecision, PinWrite, ServerRow
+from scaimcp.remotes.stores import change_store
 from tests.integration.remotes.servers import Registry, Upstream, named
 
 HIDDEN = "Search\u202epages."

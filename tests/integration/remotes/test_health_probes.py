@@ -12,10 +12,10 @@ import pytest_asyncio
 
 from scaimcp.postgres import open_database
 from scaimcp.remotes.enumerations import AuthType, Status, Transport
-from scaimcp.remotes.liveness import Liveness
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.probing import Probed
-from scaimcp.remotes.state_store import take_lease
+from scaimcp.remotes.stores.state_store import take_lease
+from scaimcp.remotes.watching.liveness import Liveness
+from scaimcp.remotes.watching.probing import Probed
 from scaimcp.types import Secret
 from scaimcp.upstream.pool import EVERYBODY, SessionKey
 from tests.integration.rawserver import eventually, reply, reset, waiting

@@ -12,8 +12,8 @@ import pytest_asyncio
 
 from scaimcp.jobs import approvals as jobs
 from scaimcp.postgres import Database
-from scaimcp.remotes import approval_store
 from scaimcp.remotes.approval_models import ApprovalDecision, Binding, NewApproval
+from scaimcp.remotes.stores import approval_store
 from scaimcp.worker import approvals_prune
 from tests.integration.remotes.registry import digest, execute, migrated, put, server
 

@@ -20,10 +20,10 @@ from arq.worker import Worker
 from scaimcp.ids import new_id
 from scaimcp.jobs import remotes as jobs
 from scaimcp.queue import QUEUE, QueueUnavailable, open_queue
-from scaimcp.remotes.discovery import Discovered
 from scaimcp.remotes.enumerations import Status
-from scaimcp.remotes.health import chunk_delay, discovery_offset
 from scaimcp.remotes.models import ServerRow
+from scaimcp.remotes.rules.health import chunk_delay, discovery_offset
+from scaimcp.remotes.watching.discovery import Discovered
 from scaimcp.settings import Settings, load
 from scaimcp.types import Secret
 from scaimcp.worker import create_worker

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from scaimcp.credentials.keys import LocalKeys
-from scaimcp.remotes.discovery import Discovered
 from scaimcp.remotes.enumerations import AuthType, Transport
-from scaimcp.remotes.probing import Probed
+from scaimcp.remotes.watching.discovery import Discovered
+from scaimcp.remotes.watching.probing import Probed
 from tests.integration.remotes.servers import open_registry, settings_for
 from tests.integration.upstream.support import sdk
 

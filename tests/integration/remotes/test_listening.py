@@ -14,9 +14,9 @@ import redis
 from scaimcp.queue import QUEUE
 from scaimcp.redis import open_redis
 from scaimcp.remotes.enumerations import AuthType, Transport
-from scaimcp.remotes.listening import Listeners, ListenRules, open_listening
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.sharing import LISTENERS
+from scaimcp.remotes.watching.listening import Listeners, ListenRules, open_listening
+from scaimcp.remotes.watching.sharing import LISTENERS
 from scaimcp.types import Secret
 from tests.integration.announcing import CHANGED, DECLARED, HEAD, Player, announcing, event
 from tests.integration.forwarder import forward

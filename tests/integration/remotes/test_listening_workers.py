@@ -18,9 +18,9 @@ import pytest_asyncio
 import redis
 
 from scaimcp.remotes.enumerations import Transport
-from scaimcp.remotes.listening import Listeners
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.sharing import LISTENERS, belongs_to
+from scaimcp.remotes.watching.listening import Listeners
+from scaimcp.remotes.watching.sharing import LISTENERS, belongs_to
 from scaimcp.worker import create_worker
 from tests.integration.announcing import Announcing, Player, announcing
 from tests.integration.rawserver import eventually, serve_raw

@@ -15,12 +15,12 @@ import pytest_asyncio
 from scaimcp.errors import ToolError
 from scaimcp.ids import new_id
 from scaimcp.postgres import Database
-from scaimcp.remotes.calling import CallRules
+from scaimcp.remotes.calls.calling import CallRules
+from scaimcp.remotes.calls.offers import PERMISSION, TenantOffers
+from scaimcp.remotes.calls.snapshot import SnapshotRules, Snapshots
+from scaimcp.remotes.calls.source import RemoteSource
 from scaimcp.remotes.enumerations import Status
-from scaimcp.remotes.offers import PERMISSION, TenantOffers
-from scaimcp.remotes.snapshot import SnapshotRules, Snapshots
-from scaimcp.remotes.source import RemoteSource
-from scaimcp.remotes.store import delete_server
+from scaimcp.remotes.stores.store import delete_server
 from scaimcp.types import RequestContext, Secret
 from scaimcp.versions.store import raise_version
 from tests.fakes.callers import caller, grants

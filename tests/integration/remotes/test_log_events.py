@@ -24,7 +24,7 @@ from scaimcp.ids import new_id
 from scaimcp.jobs.remotes import discover_one, probe_many
 from scaimcp.remotes.enumerations import AuthType, Status, ToolChanges
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.naming import TENANT_SCOPE
+from scaimcp.remotes.rules.naming import TENANT_SCOPE
 from scaimcp.settings import KeyRing
 from scaimcp.telemetry.logs import configure_logs
 from tests.integration.rawserver import reply, reset, serve_raw

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from scaimcp.remotes.canonical import definition_hash
 from scaimcp.remotes.enumerations import Kind
+from scaimcp.remotes.rules.canonical import definition_hash
 from tests.integration.remotes.rest import Registry, Rest, body, open_registry
 from tests.world import serve_at
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 from scaimcp.errors import RequestRefused
 from scaimcp.ids import new_id
 from scaimcp.redis import RedisClient, open_redis
-from scaimcp.remotes.pacing import REFRESHES, TENANT_REFRESHES, WRITES, Limit, Pace
+from scaimcp.remotes.registry.pacing import REFRESHES, TENANT_REFRESHES, WRITES, Limit, Pace
 from scaimcp.types import Secret
 from tests.fakes.callers import Clock
 from tests.world import bound

@@ -17,8 +17,8 @@ import pytest_asyncio
 from scaimcp.errors import EndpointForbidden
 from scaimcp.outbound import open_guarded_http
 from scaimcp.remotes.enumerations import AuthType
-from scaimcp.remotes.fields import Registration
-from scaimcp.remotes.registry import registry_of
+from scaimcp.remotes.registry.fields import Registration
+from scaimcp.remotes.registry.use_cases import registry_of
 from scaimcp.types import RequestContext, Secret
 from tests.fakes.callers import caller, grants
 from tests.integration.remotes.registry import until

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from scaimcp.remotes.enumerations import Status
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.probing import Probed
+from scaimcp.remotes.watching.probing import Probed
 from tests.integration.rawserver import Play, RawServer, Writer, raw, reply, reset, serve_raw
 from tests.integration.remotes import registry as rows
 from tests.integration.remotes.servers import Upstream, named

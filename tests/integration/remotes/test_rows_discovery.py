@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from scaimcp.remotes.discovery import Discovered
 from scaimcp.remotes.enumerations import (
     AuthType,
     CapabilityState,
@@ -21,7 +20,8 @@ from scaimcp.remotes.enumerations import (
     Transport,
 )
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.probing import Probed
+from scaimcp.remotes.watching.discovery import Discovered
+from scaimcp.remotes.watching.probing import Probed
 from tests.integration.rawserver import Play, Writer, reply, serve_raw
 from tests.integration.remotes.conftest import Opened
 from tests.integration.remotes.servers import Registry, Upstream, named

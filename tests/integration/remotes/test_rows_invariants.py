@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 
 from scaimcp.dev.platform import SEED_LOGINS
-from scaimcp.remotes.discovery import Discovered
 from scaimcp.remotes.enumerations import CapabilityState, ConsentTier, Status
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.naming import resource_prefix, scope_key
+from scaimcp.remotes.rules.naming import resource_prefix, scope_key
+from scaimcp.remotes.watching.discovery import Discovered
 from tests.integration.rawserver import Play, Writer, raw, reply, reset, serve_raw
 from tests.integration.remotes import registry as rows
 from tests.integration.remotes.conftest import Opened

@@ -12,9 +12,9 @@ import pytest_asyncio
 import structlog
 
 from scaimcp.cli.main import main
-from scaimcp.remotes.discovery import Discovered
 from scaimcp.remotes.enumerations import AuthType, Status
 from scaimcp.remotes.models import ServerRow
+from scaimcp.remotes.watching.discovery import Discovered
 from scaimcp.settings import environment
 from scaimcp.telemetry.metrics import UNSEAL_FAILURES
 from tests.integration.rawserver import serve_raw

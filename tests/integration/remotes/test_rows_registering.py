@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from scaimcp.remotes.probing import Probed
 from scaimcp.remotes.serving import RemoteServices
+from scaimcp.remotes.watching.probing import Probed
 from tests.integration.rawserver import serve_raw
 from tests.integration.remotes import registry as rows
 from tests.integration.remotes.rest import ROOT, Registry, Rest, body, open_registry

@@ -14,10 +14,10 @@ import pytest_asyncio
 
 from scaimcp.ids import new_id
 from scaimcp.postgres import Database
-from scaimcp.remotes import approval_store, store
 from scaimcp.remotes.approval_models import Approval, ApprovalDecision, Binding, NewApproval
 from scaimcp.remotes.enumerations import ApprovalState
 from scaimcp.remotes.models import Position
+from scaimcp.remotes.stores import approval_store, store
 from tests.integration.remotes.registry import (
     count,
     digest,

@@ -15,7 +15,6 @@ import pytest_asyncio
 
 from scaimcp.ids import new_id
 from scaimcp.postgres import Database
-from scaimcp.remotes import approval_store, capability_store, change_store, state_store, store
 from scaimcp.remotes.approval_models import Binding, NewApproval
 from scaimcp.remotes.enumerations import (
     AuthType,
@@ -37,6 +36,13 @@ from scaimcp.remotes.models import (
     ServerRow,
     SlugTaken,
     Visibility,
+)
+from scaimcp.remotes.stores import (
+    approval_store,
+    capability_store,
+    change_store,
+    state_store,
+    store,
 )
 from tests.integration.remotes.registry import (
     PLENTY,

@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 
 from scaimcp.postgres import Database
-from scaimcp.remotes import state_store, store
 from scaimcp.remotes.enumerations import Status
 from scaimcp.remotes.models import DueServer, ServerRow, ServerState
+from scaimcp.remotes.stores import state_store, store
 from tests.integration.remotes.registry import (
     activate,
     change_state,

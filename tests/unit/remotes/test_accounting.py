@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from scaimcp.audit.buffer import AuditBuffer, BufferRules, CallRow
 from scaimcp.credentials.errors import CredentialCorrupt, KeyUnavailable
 from scaimcp.postgres import Database
-from scaimcp.remotes.accounting import Books, call_digest
-from scaimcp.remotes.canonical import arguments_digest
-from scaimcp.remotes.consent_rules import read_arguments
+from scaimcp.remotes.calls.accounting import Books, call_digest
+from scaimcp.remotes.calls.offers import RemoteServer
 from scaimcp.remotes.enumerations import ConsentTier
-from scaimcp.remotes.offers import RemoteServer
-from scaimcp.remotes.targets import CredentialMissing
+from scaimcp.remotes.rules.canonical import arguments_digest
+from scaimcp.remotes.rules.consent_rules import read_arguments
+from scaimcp.remotes.watching.targets import CredentialMissing
 from scaimcp.telemetry import metrics
 from scaimcp.types import RequestContext, Secret
 from scaimcp.upstream.errors import (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from scaimcp.remotes.bridging import (
+from scaimcp.remotes.calls.bridging import (
     UnsupportedInputRequest,
     cached,
     for_era,

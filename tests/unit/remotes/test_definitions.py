@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp.shared.inbound import find_invalid_x_mcp_header
 
-from scaimcp.remotes.definitions import (
+from scaimcp.remotes.enumerations import Kind
+from scaimcp.remotes.rules.definitions import (
     LIMITS,
     REASONS,
     Definition,
@@ -23,8 +24,7 @@ from scaimcp.remotes.definitions import (
     Reading,
     read,
 )
-from scaimcp.remotes.enumerations import Kind
-from scaimcp.remotes.naming import alias
+from scaimcp.remotes.rules.naming import alias
 
 PREFIX = Prefix("usr_42", "acme-notion-mcp-1ef47b")
 OPEN = {"type": "object"}

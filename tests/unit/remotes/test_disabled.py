@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scaimcp.errors import ToolError
-from scaimcp.remotes.disabled import DisabledSource
+from scaimcp.remotes.calls.disabled import DisabledSource
 from scaimcp.types import RequestContext, Secret, Tool
 from tests.fakes.callers import caller
 

@@ -7,15 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from scaimcp.remotes.definitions import Dropped, Reading
-from scaimcp.remotes.discovery_lists import (
+from scaimcp.remotes.enumerations import Kind
+from scaimcp.remotes.rules.definitions import Dropped, Reading
+from scaimcp.remotes.watching.discovery_lists import (
     Found,
     list_notes,
     read_definitions,
     told_capabilities,
     told_info,
 )
-from scaimcp.remotes.enumerations import Kind
 from scaimcp.upstream.lists import Listed
 from scaimcp.upstream.request import Handshake
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaimcp.errors import EndpointForbidden, HeaderRefused
-from scaimcp.remotes.addresses import is_global_unicast
-from scaimcp.remotes.endpoint_policy import (
+from scaimcp.remotes.rules.addresses import is_global_unicast
+from scaimcp.remotes.rules.endpoint_policy import (
     EndpointPolicy,
     check_header_name,
     check_header_value,

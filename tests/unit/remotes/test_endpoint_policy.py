@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaimcp.errors import EndpointForbidden, EndpointInvalid, GatewayError
-from scaimcp.remotes.endpoint_policy import Endpoint, EndpointPolicy
+from scaimcp.remotes.rules.endpoint_policy import Endpoint, EndpointPolicy
 
 OWN = ("https://mcp.gateway.example.com", "http://127.0.0.1:8080")
 POLICY = EndpointPolicy(own_origins=OWN)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from scaimcp.remotes.enumerations import Status
-from scaimcp.remotes.health import (
+from scaimcp.remotes.rules.health import (
     DISCOVERING,
     MAX_FAILURES,
     Admin,

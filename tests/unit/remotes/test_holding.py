@@ -10,8 +10,8 @@ import pytest
 from msgspec import Raw
 
 from scaimcp.errors import ProtocolError
-from scaimcp.remotes.calling import RemoteFailure
-from scaimcp.remotes.holding import HeldCall, Holds, Put
+from scaimcp.remotes.calls.holding import HeldCall, Holds, Put
+from scaimcp.remotes.failures import RemoteFailure
 from scaimcp.telemetry import metrics
 from scaimcp.types import RequestContext, Secret
 from scaimcp.upstream.errors import ElicitationLostError, RemoteBusyError

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from scaimcp.remotes.news import News, pause_after
-from scaimcp.remotes.sharing import belongs_to, weight
+from scaimcp.remotes.watching.news import News, pause_after
+from scaimcp.remotes.watching.sharing import belongs_to, weight
 from tests.waiting import until
 
 SERVERS = [f"rs_{number:05}" for number in range(3_000)]

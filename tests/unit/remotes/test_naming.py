@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaimcp.remotes.naming import (
+from scaimcp.remotes.rules.naming import (
     KNOWN_CLIENTS,
     TENANT_SCOPE,
     NameStyle,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scaimcp.remotes.questions import MOST_BYTES, Question, answered, named, question
+from scaimcp.remotes.consent.questions import MOST_BYTES, Question, answered, named, question
 from scaimcp.types import Reply
 from scaimcp.upstream.errors import ElicitationLostError, ProtocolError, ResponseTooLargeError
 from scaimcp.upstream.request import QuestionRefused

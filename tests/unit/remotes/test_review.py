@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from scaimcp.remotes.definitions import Prefix, Reading, read
 from scaimcp.remotes.enumerations import CapabilityState, Kind, ToolChanges
 from scaimcp.remotes.models import Capability, CapabilityKey, Pin
-from scaimcp.remotes.review import Before, Plan, plan
+from scaimcp.remotes.rules.definitions import Prefix, Reading, read
+from scaimcp.remotes.rules.review import Before, Plan, plan
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 PREFIX = Prefix("tenant", "one-123456")

@@ -14,7 +14,7 @@ from scaimcp.credentials.keys import LocalKeys
 from scaimcp.credentials.store import StoredField
 from scaimcp.remotes.enumerations import AuthType, ConsentTier, ToolChanges, Transport
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.targets import CredentialMissing, open_target, opener
+from scaimcp.remotes.watching.targets import CredentialMissing, open_target, opener
 from scaimcp.settings import KeyRing
 from scaimcp.types import Secret
 
