@@ -28,10 +28,11 @@ from scaimcp.ids import new_id
 from scaimcp.migrating import migrate
 from scaimcp.postgres import Database, open_database
 from scaimcp.queue import open_queue
-from scaimcp.remotes import naming, store
 from scaimcp.remotes.enumerations import AuthType, ConsentTier, Status, ToolChanges, Transport
-from scaimcp.remotes.followup import DISCOVER
 from scaimcp.remotes.models import NewServer, Quota, ServerRow
+from scaimcp.remotes.rules import naming
+from scaimcp.remotes.stores import store
+from scaimcp.remotes.watching.followup import DISCOVER
 from scaimcp.settings import parse_keys
 from scaimcp.types import Secret
 

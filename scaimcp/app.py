@@ -24,6 +24,7 @@ from scaimcp.rest.approvals import ApprovalResource
 from scaimcp.rest.catalogue import CatalogueResource
 from scaimcp.rest.edge import RestEdge
 from scaimcp.rest.invoke import InvokeResource
+from scaimcp.rest.login import SignIn
 from scaimcp.rest.metadata import MetadataResource
 from scaimcp.rest.openapi import openapi_route
 from scaimcp.rest.paging import Cursors
@@ -86,10 +87,10 @@ class GatewayApp:
         await self._side(scope, receive, send)
 
     def drain(self) -> None:
-        """Stop being ready and end the long streams; running requests go on."""
+        """Stop being ready and end what waits for a client; running requests go on."""
         self.lifecycle.is_draining = True
         if self.services is not None:
-            self.services.subscriptions.close()
+            self.services.drain()
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -111,7 +112,7 @@ class GatewayApp:
         access = Access(
             services.verifier,
             settings.public_url,
-            proxies if settings.platform_forward_client_ip else None,
+            proxies,
         )
         catalogue = CatalogueResource(access, services.gateway, services.explainer)
         metadata = MetadataResource(services.platform, settings.public_url, settings.auth_issuer)
@@ -140,7 +141,7 @@ class GatewayApp:
             await services.platform.request(_HEALTH, None, Trace(new_id("req_")))
 
         return {
-            "database": services.database.ping,
+            "postgres": services.database.ping,
             "redis": services.redis.ping,
             "platform": platform,
         }
@@ -163,13 +164,16 @@ def _remote_routes(services: Services, access: Access) -> tuple[RestRoute, ...]:
     cursors = Cursors(Sealer(keys, "cursor"))
     admission = RegistryAccess(access, remotes.registry if remotes is not None else None)
     approvals = remotes.approvals if remotes is not None else None
-    page = approval_page.ApprovalPage(access, approvals, Sealer(keys, approval_page.LABEL))
+    sign_in = SignIn(services.login, services.settings.public_url, keys)
+    sealer = Sealer(keys, approval_page.LABEL)
+    page = approval_page.ApprovalPage(access, approvals, sealer, sign_in)
     return (
         *RemoteServerResource(admission, cursors).routes(),
         *RemoteDefinitionResource(admission, cursors).routes(),
         *InvokeResource(access, remotes.invoker if remotes is not None else None).routes(),
         *ApprovalResource(access, approvals, cursors).routes(),
         *page.routes(),
+        *sign_in.routes(),
     )
 
 

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import Any
 
 import msgspec
 
 from scaimcp import __version__
 from scaimcp.audit import store as audit
 from scaimcp.auth.challenge import metadata_url
+from scaimcp.auth.identity_provider import login_client
+from scaimcp.auth.issuer import Issuer
+from scaimcp.auth.login import Fetch, Login
 from scaimcp.auth.verifier import Verifier, VerifierPolicy
 from scaimcp.catalog import builtin
 from scaimcp.catalog.hook import installed, load_modules
@@ -27,20 +29,21 @@ from scaimcp.gateway.explain import Explainer
 from scaimcp.gateway.gateway import Gateway
 from scaimcp.gateway.limits import InFlight, NoLimits, RateLimiter
 from scaimcp.gateway.sources import ToolSource
-from scaimcp.outbound import open_http
+from scaimcp.outbound import fetch, open_http
 from scaimcp.postgres import Database, DatabaseUnavailable, open_database
 from scaimcp.redis import RedisClient, RedisRateLimiter, open_redis
+from scaimcp.remotes.calls.disabled import DisabledSource
 from scaimcp.remotes.config import remote_policy
 from scaimcp.remotes.plugging import Plugged
 from scaimcp.remotes.serving import RemoteServices, open_remote_services
 from scaimcp.scaigrid.client import PlatformClient
 from scaimcp.scaigrid.traced import platform_client
 from scaimcp.sealing import Sealer
+from scaimcp.server.asking import Questions
 from scaimcp.server.dispatch import Dispatcher
 from scaimcp.server.endpoint import EdgePolicy, McpEndpoint
 from scaimcp.server.methods import Methods
-from scaimcp.server.rendering import Renderer, tool_fields
-from scaimcp.server.revisions import V2025_11_25
+from scaimcp.server.rendering import ListedTools, Renderer
 from scaimcp.server.session import Sessions
 from scaimcp.server.subscriptions import ALL_ANNOUNCED, Subscriptions
 from scaimcp.server.traced import TracedEndpoint
@@ -48,7 +51,7 @@ from scaimcp.settings import KeyRing, Settings, require
 from scaimcp.telemetry.logs import get_logger
 from scaimcp.telemetry.metrics import AUDIT_DROPPED
 from scaimcp.telemetry.tracing import Tracing, open_tracing
-from scaimcp.types import RequestContext, Tool
+from scaimcp.types import RequestContext
 from scaimcp.versions.notices import Notice, announce, follow
 from scaimcp.versions.store import raise_version
 
@@ -60,7 +63,8 @@ class Services(msgspec.Struct, frozen=True):
     """Everything that app, worker and command line use, opened together.
 
     ``followers`` hear of every change of a tenant's catalogue, here or elsewhere. ``remotes`` is
-    None without a key that seals credentials: there is no registry then.
+    None without a key that seals credentials: there is no registry then. ``login`` is None where
+    browsers cannot sign in.
     """
 
     settings: Settings
@@ -72,9 +76,18 @@ class Services(msgspec.Struct, frozen=True):
     gateway: Gateway
     explainer: Explainer
     subscriptions: Subscriptions
+    questions: Questions
     endpoint: McpEndpoint
     followers: list[Callable[[Notice], None]] = msgspec.field(default_factory=list)
     remotes: RemoteServices | None = None
+    login: Login | None = None
+
+    def drain(self) -> None:
+        """End what waits for a client's next word: streams of news, questions, held calls."""
+        self.subscriptions.close()
+        self.questions.close()
+        if self.remotes is not None:
+            self.remotes.plugged.holds.close()
 
 
 @asynccontextmanager
@@ -112,6 +125,8 @@ async def open_services(
         )
         services = _compose(settings, keys, platform, database, redis, tracing)
         services = await _with_remotes(services, stack)
+        login = _login(settings, platform, partial(fetch, http))
+        services = msgspec.structs.replace(services, login=login)
         for source in more_sources:
             services.gateway.add(source)
         stack.push_async_callback(services.verifier.aclose)
@@ -140,6 +155,7 @@ async def _with_remotes(services: Services, stack: AsyncExitStack) -> Services:
     """Plug remote servers in, behind the platform's tools, if their credentials can be sealed."""
     settings, kek = services.settings, services.settings.encryption_local_kek
     if kek is None:
+        services.gateway.add(DisabledSource())
         return services
     remotes = await stack.enter_async_context(
         open_remote_services(
@@ -193,8 +209,16 @@ def _compose(
         gateway=gateway,
         explainer=Explainer(gateway),
         subscriptions=subscriptions,
+        questions=dispatcher.questions,
         endpoint=_endpoint(verifier, dispatcher, _edge_policy(settings), tracing),
     )
+
+
+def _login(settings: Settings, platform: PlatformClient, send: Fetch) -> Login | None:
+    client = login_client(settings)
+    if client is None:
+        return None
+    return Login(client, Issuer(platform, settings.login_issuer or settings.auth_issuer), send)
 
 
 def _endpoint(
@@ -215,12 +239,8 @@ def _gateway(settings: Settings, catalog: CatalogServices, redis: RedisClient) -
     registry = registry.extended(contributed.tools, contributed.dropped)
     gateway.add(CatalogSource(registry, catalog, caps))
     own = own_tools(builtin.GATEWAY, caps.chars)
-    gateway.add(DiscoverySource(gateway, own, read_own, _described, caps.chars))
+    gateway.add(DiscoverySource(gateway, own, read_own, ListedTools(), caps.chars))
     return gateway
-
-
-def _described(tool: Tool, dialect: str) -> dict[str, Any]:
-    return tool_fields(tool, V2025_11_25, dialect)
 
 
 def _verifier_policy(settings: Settings) -> VerifierPolicy:
@@ -248,7 +268,6 @@ def _edge_policy(settings: Settings) -> EdgePolicy:
         origins=settings.origins,
         body_bytes=settings.limits_request_bytes,
         inflight=settings.limits_inflight,
-        forwards_client_ip=settings.platform_forward_client_ip,
         trusted_proxies=settings.server_trusted_proxies,
     )
 

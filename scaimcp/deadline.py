@@ -9,7 +9,8 @@ from types import TracebackType
 class Deadline:
     """Cancels the current task after `seconds`; the block then ends with TimeoutError.
 
-    For use in one task, once: ``with Deadline(5.0): await …``.
+    For use in one task, once: ``with Deadline(5.0): await …``. Others may make its clock stand
+    still meanwhile.
     """
 
     __slots__ = ("_cancelling", "_is_over", "_seconds", "_task", "_timer")
@@ -18,7 +19,7 @@ class Deadline:
         self._seconds = seconds
         self._is_over = False
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Deadline:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         if task is None:
@@ -26,6 +27,7 @@ class Deadline:
         self._task = task
         self._cancelling = task.cancelling()
         self._timer = loop.call_later(self._seconds, self._expire)
+        return self
 
     def __exit__(
         self,
@@ -40,6 +42,17 @@ class Deadline:
         is_alone = self._task.uncancel() <= self._cancelling
         if is_alone and kind is asyncio.CancelledError:
             raise TimeoutError from error
+
+    def pause(self) -> None:
+        """Stop the clock, for as long as somebody else is waited for."""
+        self._seconds = self._timer.when() - asyncio.get_running_loop().time()
+        self._timer.cancel()
+
+    def resume(self) -> None:
+        """Let the clock that `pause` has stopped go on, within the block only."""
+        if not self._is_over:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._seconds, self._expire)
 
     def _expire(self) -> None:
         self._is_over = True

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
+import select
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -23,6 +25,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 CONNECT_SECONDS = 5.0
 CONNECTION_AGE_SECONDS = 600.0
+# Of a small document, such as metadata or a token. Spec: mcp-configs 4.
+FETCH_SECONDS = 10.0
+FETCH_BYTES = 1024 * 1024
+_CLEARED = 1_024
 _KEEPALIVE_SECONDS = 60.0
 # More than LIMITS_INFLIGHT calls never run; above this the pool would only queue.
 _CONNECTIONS = 2_048
@@ -70,12 +76,7 @@ async def open_http(
     context = ssl.create_default_context()
     if ca_bundle is not None:
         context.load_verify_locations(cafile=ca_bundle)
-    connector = aiohttp.TCPConnector(
-        limit=_CONNECTIONS,
-        ssl=context,
-        keepalive_timeout=_KEEPALIVE_SECONDS,
-        ttl_dns_cache=30,
-    )
+    connector = _Connector(ssl=context, ttl_dns_cache=30)
     async with aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -87,6 +88,63 @@ async def open_http(
         # repeated here, and the platform client does that itself. Spec: scaigrid 1.
         session._retry_connection = False
         yield session
+
+
+class Fetched(NamedTuple):
+    """A small answer, read whole."""
+
+    status: int
+    body: bytes
+
+
+class FetchFailed(Exception):
+    """There is no whole answer; `reason` is a stable word for logs."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+async def fetch(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: str | None = None,
+    seconds: float = FETCH_SECONDS,
+) -> Fetched:
+    """Send one request and read the answer, which may be a redirect but follows none.
+
+    Args:
+        session: client to send it with.
+        method: HTTP method.
+        url: whole URL.
+        headers: further header lines.
+        body: encoded body, None for none.
+        seconds: for everything together.
+
+    Raises:
+        FetchFailed: no connection, no whole answer in time, or more than `FETCH_BYTES`.
+    """
+    try:
+        async with (
+            asyncio.timeout(seconds),
+            session.request(
+                method, url, headers=headers, data=body, allow_redirects=False
+            ) as answer,
+        ):
+            chunks = bytearray()
+            async for chunk in answer.content.iter_any():
+                chunks += chunk
+                if len(chunks) > FETCH_BYTES:
+                    raise FetchFailed("too_large")
+            return Fetched(answer.status, bytes(chunks))
+    except TimeoutError:
+        raise FetchFailed("timeout") from None
+    except (aiohttp.ClientError, OSError, ValueError):
+        # What aiohttp says may quote the URL.
+        raise FetchFailed("connect") from None
 
 
 class GuardedHttp:
@@ -216,8 +274,66 @@ class GuardedResolver(AbstractResolver):
         """Do nothing: the threads belong to the client."""
 
 
-class _GuardedConnector(aiohttp.TCPConnector):
-    """Connects to checked addresses only and reuses no connection after ten minutes."""
+class _Known:
+    """When a connection was made, and what tells whether something has arrived on it."""
+
+    __slots__ = ("_waiting", "born")
+
+    def __init__(self, born: float, transport: Any) -> None:
+        self.born = born
+        self._waiting = select.poll()
+        if transport is not None:
+            self._waiting.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def has_news(self) -> bool:
+        """Tell whether something has arrived while nothing was asked: that can only be the end."""
+        return bool(self._waiting.poll(0))
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Reuses no connection that is too old, or whose end has arrived.
+
+    A busy loop may not have read that end yet, and a request that is sent into a closed
+    connection is lost: most are never sent twice.
+
+    Args:
+        most_age: seconds.
+        monotonic: clock, in seconds.
+        more: aiohttp's own.
+    """
+
+    def __init__(
+        self,
+        *,
+        most_age: float = math.inf,
+        monotonic: Callable[[], float] = time.monotonic,
+        **more: Any,
+    ) -> None:
+        super().__init__(limit=_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS, **more)
+        self._most_age = most_age
+        self._monotonic = monotonic
+        self._known: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
+    ) -> Any:
+        """Return a new connection, or one that still waits for a request."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            known, now = self._known.get(connection.protocol), self._monotonic()
+            if known is None:
+                self._known[connection.protocol] = _Known(now, connection.transport)
+                return connection
+            if now - known.born <= self._most_age and not known.has_news():
+                return connection
+            connection.close()
+
+
+class _GuardedConnector(_Connector):
+    """Connects to checked addresses only."""
 
     def __init__(
         self,
@@ -227,15 +343,15 @@ class _GuardedConnector(aiohttp.TCPConnector):
         monotonic: Callable[[], float],
     ) -> None:
         super().__init__(
-            limit=_CONNECTIONS,
+            most_age=CONNECTION_AGE_SECONDS,
+            monotonic=monotonic,
             ssl=context,
-            keepalive_timeout=_KEEPALIVE_SECONDS,
             use_dns_cache=False,
             resolver=resolver,
         )
         self._policy = policy
-        self._monotonic = monotonic
-        self._born: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+        # IP literals and ports that the policy allows: neither changes while the process lives.
+        self._cleared: set[tuple[str, int]] = set()
 
     async def connect(
         self,
@@ -243,17 +359,15 @@ class _GuardedConnector(aiohttp.TCPConnector):
         traces: list[Any],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's signature
     ) -> Any:
-        """Return a connection that is young enough, and leads where it may."""
+        """Return a connection that leads where it may."""
         # aiohttp resolves no IP literal, so the resolver never sees one.
-        host = req.url.raw_host or ""
-        if (address := _literal(host)) is not None:
-            self._policy.check(host, req.url.port or 0, (address,))
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            now = self._monotonic()
-            if now - self._born.setdefault(connection.protocol, now) <= CONNECTION_AGE_SECONDS:
-                return connection
-            connection.close()
+        place = (req.url.raw_host or "", req.url.port or 0)
+        if place not in self._cleared and (address := _literal(place[0])) is not None:
+            self._policy.check(*place, (address,))
+            if len(self._cleared) >= _CLEARED:
+                self._cleared.clear()
+            self._cleared.add(place)
+        return await super().connect(req, traces, timeout)
 
 
 @lru_cache(1_024)

@@ -52,7 +52,7 @@ class JobQueue:
             job: name in the worker's table.
             ids: the job's arguments.
             job_id: the same id is never in the queue twice.
-            at: when to run it, None for now.
+            at: when to run it, None to run it at once.
 
         Raises:
             QueueUnavailable: Redis does not answer; the job may have been taken all the same.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,8 +23,9 @@ _log = get_logger("scaimcp.redis")
 _SECONDS = 1.0
 # For one command with all its tries: a handshake alone has several steps, each with its own limit.
 _COMMAND_SECONDS = 2.0
-# After a failure nothing is counted for a moment, or each request would wait for the time-out.
+# After a failure Redis is left alone for a moment, or each request would wait for the time-out.
 _PAUSE_SECONDS = 2.0
+_MOST_REMEMBERED = 10_000
 _MINUTE = 60_000_000
 
 # Generic cell rate algorithm over all limits at once: nothing is counted unless all admit.
@@ -49,6 +50,16 @@ end
 return left
 """
 
+# KEYS: the group; ARGV: the member, and for how many milliseconds it stays without another word.
+_ATTEND = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return redis.call('ZRANGE', KEYS[1], 0, -1)
+"""
+
 
 class RedisUnavailable(GatewayError):
     """Redis does not answer."""
@@ -66,6 +77,7 @@ class RedisClient:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._gcra = client.register_script(_GCRA)
+        self._attend = client.register_script(_ATTEND)
 
     @property
     def raw(self) -> Any:
@@ -89,6 +101,15 @@ class RedisClient:
         """
         which, *micros = await self._run(self._gcra(keys=keys, args=arguments))
         return int(which), [int(value) for value in micros]
+
+    async def attend(self, group: str, member: str, seconds: float) -> tuple[str, ...]:
+        """Say that `member` of `group` lives, for so many seconds; return all that live."""
+        found = await self._run(self._attend(keys=[group], args=[member, int(seconds * 1000)]))
+        return tuple([one.decode() for one in found])
+
+    async def leave(self, group: str, member: str) -> None:
+        """Say that `member` of `group` lives no more."""
+        await self._run(self._client.zrem(group, member))
 
     async def _run(self, command: Any) -> Any:
         try:
@@ -115,11 +136,43 @@ async def open_redis(url: Secret) -> AsyncIterator[RedisClient]:
         await client.aclose()
 
 
+class OwnCounters:
+    """The same limits counted in this process, while Redis is away. Spec: remote-servers 12.
+
+    Args:
+        monotonic: clock, in seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._whole_at: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """Return how many subjects are remembered."""
+        return len(self._whole_at)
+
+    def count(self, keys: Sequence[str], arguments: Sequence[int]) -> tuple[int, list[int]]:
+        """Do and return what `RedisClient.count` does."""
+        now = int(self._monotonic() * 1_000_000)
+        after: dict[str, int] = {}
+        for at, key in enumerate(keys):
+            interval, burst = arguments[2 * at], arguments[2 * at + 1]
+            whole_at = max(self._whole_at.get(key, now), now) + interval
+            wait = whole_at - interval * burst - now
+            if wait > 0:
+                return at + 1, [wait]
+            after[key] = whole_at
+        if len(self._whole_at) >= _MOST_REMEMBERED:
+            self._whole_at = {key: at for key, at in self._whole_at.items() if at > now}
+        self._whole_at.update(after)
+        return 0, [whole_at - now for whole_at in after.values()]
+
+
 class RedisRateLimiter:
     """The gateway's own limits per bearer, user and tenant: one script for all three.
 
-    Without Redis nothing is refused: the platform's own limits still hold. Spec: register,
-    LIMITS_RATE.
+    While Redis is away each process counts for itself, with the full limits. Spec: register,
+    LIMITS_RATE; remote-servers 12.
     """
 
     def __init__(
@@ -132,27 +185,32 @@ class RedisRateLimiter:
         self._client = client
         self._monotonic = monotonic
         self._paused_until = 0.0
+        self._own = OwnCounters(monotonic)
         self._limits = {name: most for name, most in limits.items() if most > 0}
         self._policy = tuple(self._limits.items())
         self.is_on = bool(self._limits)
 
     async def take(self, caller: Caller) -> Allowance | None:
-        """Count one request; return what is left, None while Redis cannot be asked."""
-        if not self._policy or self._monotonic() < self._paused_until:
+        """Count one request; return what is left, None without a limit."""
+        if not self._policy:
             return None
         keys = [f"scaimcp:rate:{name}:{_subject(name, caller)}" for name, _ in self._policy]
         arguments = [number for _, most in self._policy for number in (_MINUTE // most, most)]
-        try:
-            which, micros = await self._client.count(keys, arguments)
-        except RedisUnavailable as error:
-            self._paused_until = self._monotonic() + _PAUSE_SECONDS
-            _log.warning("rate limits not counted", reason=error.message)
-            return None
+        which, micros = await self._counted(keys, arguments)
         if which == 0:
             return nearest(self._policy, micros)
         name = self._policy[which - 1][0]
         RATE_LIMITED.labels(name).inc()
         return Allowance(self._policy, name, 0, _whole_seconds(micros[0]), is_refused=True)
+
+    async def _counted(self, keys: list[str], arguments: list[int]) -> tuple[int, list[int]]:
+        if self._monotonic() >= self._paused_until:
+            try:
+                return await self._client.count(keys, arguments)
+            except RedisUnavailable as error:
+                self._paused_until = self._monotonic() + _PAUSE_SECONDS
+                _log.warning("rate limits counted in this process", reason=error.message)
+        return self._own.count(keys, arguments)
 
 
 def nearest(policy: tuple[tuple[str, int], ...], micros: list[int]) -> Allowance:

@@ -29,7 +29,7 @@ _INJECTED = re.compile(r"_SERVICE_HOST$|_PORT$|_SERVICE_PORT|_PORT_\d+_")
 # The client module's own names; they are not settings of the server.
 _FOREIGN = frozenset({"SCAIMCP_URL", "SCAIMCP_TOKEN"})
 _REDIS_PATH = re.compile(r"(/[0-9]{0,4})?")
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class KeyRing(msgspec.Struct, frozen=True):
@@ -114,6 +114,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     remote_max_result_bytes: int = 8 * 1024 * 1024
     remote_concurrency_per_server: int = 128
     remote_concurrency_per_caller: int = 32
+    login_issuer: str | None = None
+    login_client_id: str | None = None
+    login_client_secret: Secret | None = None
+    login_subject_claim: str = "sub"
     is_traced: bool = False
 
     @property
@@ -121,7 +125,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Host names that requests may carry, lower-case, without port."""
         named = {host.lower() for host in self.server_allowed_hosts}
         if not named:
-            named = {urlsplit(self.public_url).hostname or ""} | _LOOPBACK
+            named = {urlsplit(self.public_url).hostname or ""} | LOOPBACK_HOSTS
         return frozenset(named - {""})
 
     @property
@@ -206,7 +210,11 @@ def _interval(value: str) -> int:
 def _url_template(value: str) -> str:
     if value.count("{id}") != 1 or re.search(r"[{}]", re.sub(r"\{(?:id|public_url)\}", "", value)):
         raise ValueError("takes a URL with {id} once, and {public_url}")
-    _exact_url(value.replace("{id}", "id").replace("{public_url}", "https://public"))
+    if value.partition("?")[0].rfind("{public_url}") > 0:
+        raise ValueError("takes {public_url} at its beginning")
+    url = _web_url(value.replace("{id}", "id").replace("{public_url}", "https://public"))
+    if "#" in url or "@" in urlsplit(url).netloc:
+        raise ValueError("takes no user or fragment")
     return value
 
 
@@ -235,7 +243,13 @@ def _bind(value: str) -> str:
     return value
 
 
-def _exact_url(value: str) -> str:
+def _claim(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.:/-]{1,128}", value):
+        raise ValueError("is not the name of a claim")
+    return value
+
+
+def _web_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         is_usable = bool(parts.hostname) and parts.port != 0
@@ -243,6 +257,11 @@ def _exact_url(value: str) -> str:
         is_usable = False
     if not is_usable or parts.scheme not in ("http", "https") or re.search(r"[\s\\]", value):
         raise ValueError("is not an http or https URL")
+    return value
+
+
+def _exact_url(value: str) -> str:
+    parts = urlsplit(_web_url(value))
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError("takes no user, query or fragment")
     return value
@@ -287,7 +306,7 @@ def _public_url(value: str) -> str:
     parts = urlsplit(url)
     if parts.path:
         raise ValueError("takes no path")
-    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK_HOSTS:
         raise ValueError("must be https except on loopback")
     return url
 
@@ -382,6 +401,10 @@ TABLE: tuple[Setting, ...] = (
     Setting("remote_max_result_bytes", _number(1024, 1 << 30), "bytes of one result of a remote server"),
     Setting("remote_concurrency_per_server", _number(1, 100_000), "calls at a time to one remote server from one process"),
     Setting("remote_concurrency_per_caller", _number(1, 100_000), "calls at a time of one caller to one remote server"),
+    Setting("login_issuer", _exact_url, "identity provider of the browser sign-in; unset: AUTH_ISSUER, else discovered"),
+    Setting("login_client_id", _text, "this gateway's client id there; unset: no browser sign-in"),
+    Setting("login_client_secret", _secret, "its client secret; unset: a public client with PKCE", True),
+    Setting("login_subject_claim", _claim, "claim of ID tokens that holds the platform's user id"),
 )  # fmt: skip
 _BY_NAME = {setting.name: setting for setting in TABLE}
 
@@ -485,7 +508,7 @@ def _checked(settings: Settings) -> Settings:
     if settings.server_engine == "uvicorn" and settings.server_http2:
         raise SettingsError("SCAIMCP_SERVER_HTTP2 needs the hypercorn engine")
     platform = urlsplit(settings.platform_url)
-    is_plain = platform.scheme == "http" and platform.hostname not in _LOOPBACK
+    is_plain = platform.scheme == "http" and platform.hostname not in LOOPBACK_HOSTS
     if is_plain and not settings.platform_allow_http:
         raise SettingsError(
             "SCAIMCP_PLATFORM_URL must be https, or set SCAIMCP_PLATFORM_ALLOW_HTTP"
@@ -496,7 +519,18 @@ def _checked(settings: Settings) -> Settings:
         and _origin(settings.public_url) == _origin(settings.platform_url)
     ):
         raise SettingsError("SCAIMCP_PLATFORM_URL is the gateway's own public URL")
+    _check_login(settings)
     return settings
+
+
+def _check_login(settings: Settings) -> None:
+    if settings.login_client_secret and not settings.login_client_id:
+        raise SettingsError("SCAIMCP_LOGIN_CLIENT_SECRET needs SCAIMCP_LOGIN_CLIENT_ID")
+    issuer = urlsplit(settings.login_issuer or "")
+    if issuer.scheme == "http" and not (
+        issuer.hostname in LOOPBACK_HOSTS or settings.platform_allow_http
+    ):
+        raise SettingsError("SCAIMCP_LOGIN_ISSUER must be https except on loopback")
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -141,6 +141,38 @@ class Answer(Protocol):
         ...
 
 
+class Reply(msgspec.Struct, frozen=True):
+    """What a client has answered to a question; one of both is b"".
+
+    Args:
+        result: encoded object, as it came.
+        error: encoded JSON-RPC error of a client that does not answer.
+    """
+
+    result: bytes = b""
+    error: bytes = b""
+
+
+class Asker(Protocol):
+    """Puts questions to a call's user while the call is running."""
+
+    @property
+    def modes(self) -> frozenset[str]:
+        """Elicitation modes that the user's client can show: ``form``, ``url``."""
+        ...
+
+    async def ask(self, params: bytes) -> Reply | None:
+        """Ask one question.
+
+        Args:
+            params: of ``elicitation/create``, an encoded object.
+
+        Returns:
+            The answer; None when nobody will give one any more.
+        """
+        ...
+
+
 class Dialogue(msgspec.Struct, frozen=True):
     """What a client's user can be asked within a call, and what came back with its repetition.
 
@@ -172,7 +204,10 @@ class RequestContext(msgspec.Struct, frozen=True):
         answer: the answer that this request gets, None where nobody reads its headers.
         dialogue: how the user can be asked and what was answered; None where nothing can be
             asked and nothing came.
+        asker: asks the user while the call runs; None where that cannot be. Clients of the
+            handshake era have one instead of a dialogue.
         hops: gateways that the request has already passed.
+        user_agent: what the client calls itself, at most 256 characters, None without.
     """
 
     request_id: str
@@ -184,7 +219,9 @@ class RequestContext(msgspec.Struct, frozen=True):
     view: Any = None
     answer: Answer | None = None
     dialogue: Dialogue | None = None
+    asker: Asker | None = None
     hops: int = 0
+    user_agent: str | None = None
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -230,7 +267,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     ``tools`` are in published order and not yet filtered by permission; ``by_name`` finds them
     and every other name they are called by. ``dropped`` names tools that a rule kept out, with
-    the reason. ``withheld`` gives the refusal of a name that is kept back for now, None for names
+    the reason. ``withheld`` gives the refusal of a name that is not in service, None for names
     that are not there. ``note`` holds encoded members for the ``_meta`` of lists; ``is_failing``
     asks clients to list again sooner.
     """

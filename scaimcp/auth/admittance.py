@@ -15,6 +15,9 @@ from scaimcp.errors import RequestRefused
 HeaderLines = tuple[tuple[bytes, bytes], ...]
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\Z")
+_AGENT_CHARS = 256
+_CLIENTS = 4_096
+_FORWARDED_BYTES = 256
 _EXPOSED = (
     b"mcp-session-id, www-authenticate, x-request-id, retry-after, ratelimit, ratelimit-policy"
 )
@@ -120,16 +123,29 @@ def given_traceparent(raw: bytes | None) -> str | None:
     return value if _TRACEPARENT.match(value) else None
 
 
+def user_agent(value: bytes | None) -> str | None:
+    """Return what a client calls itself, the first 256 characters; None where it does not say."""
+    return value[:_AGENT_CHARS].decode("latin-1") if value else None
+
+
 class Proxies:
     """Networks whose ``X-Forwarded-For`` counts."""
 
     def __init__(self, networks: tuple[str, ...]) -> None:
         self._networks = tuple(ipaddress.ip_network(network) for network in networks)
+        # Reading addresses takes longer than the rest of admittance, and clients come again.
+        self._known = lru_cache(_CLIENTS)(self._found)
 
     def client_ip(self, peer: str | None, headers: Mapping[bytes, bytes]) -> str | None:
         """Return the client's address: the last hop that is not a trusted proxy."""
-        forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
-        hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()]
+        forwarded = headers.get(b"x-forwarded-for", b"")
+        if len(forwarded) > _FORWARDED_BYTES:
+            return self._found(peer, forwarded)
+        return self._known(peer, forwarded)
+
+    def _found(self, peer: str | None, forwarded: bytes) -> str | None:
+        text = forwarded.decode("latin-1")
+        hops = [hop.strip() for hop in text.split(",") if hop.strip()]
         if peer is not None:
             hops.append(peer)
         for hop in reversed(hops):

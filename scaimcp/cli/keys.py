@@ -19,7 +19,7 @@ from scaimcp.credentials.rotation import BATCH, Pace, Tally, check, rotate
 from scaimcp.ids import new_id
 from scaimcp.postgres import Database, DatabaseUnavailable, open_database
 from scaimcp.settings import load, require
-from scaimcp.telemetry.logs import configure_logs
+from scaimcp.telemetry.logs import configure_logs, working_for
 
 EXIT_ROWS_REMAIN = 3
 EXIT_KEY_MISSING = 4
@@ -46,6 +46,7 @@ class AuditJournal:
 
     def __init__(self) -> None:
         self._request_id = new_id("req_")
+        working_for("request_id", self._request_id)
 
     async def rotated(self, connection: Any, counts: Mapping[str, int]) -> None:
         """Write ``kek.rotate`` with the number of rows that left each key."""

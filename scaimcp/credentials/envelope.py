@@ -8,6 +8,7 @@ open. Spec: remote-servers 4, with a vector.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -23,7 +24,7 @@ from scaimcp.credentials.keys import (
     read_header,
     wipe,
 )
-from scaimcp.telemetry.logs import get_logger
+from scaimcp.telemetry.logs import get_logger, is_debugging
 from scaimcp.telemetry.metrics import UNSEAL_FAILURES
 from scaimcp.types import Secret
 
@@ -61,6 +62,11 @@ class Sealed(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Sealed(kek_id={self.kek_id!r})"
 
+    @property
+    def value_bytes(self) -> int:
+        """Length of the value, known without opening it."""
+        return max(len(self.ciphertext) - _BODY - TAG_BYTES, 0)
+
 
 async def seal(
     keys: KeyWrapper, place: Place, value: Secret, entropy: Entropy = os.urandom
@@ -97,9 +103,16 @@ async def unseal(keys: KeyWrapper, place: Place, sealed: Sealed) -> Secret:
     try:
         value = await _unsealed(keys, place, sealed)
     except CredentialFailure as error:
+        error.field, error.key_id = place.field, sealed.kek_id
         _tell(place, sealed.kek_id, error)
         raise
-    _log.debug("remote_credential_opened", field=place.field)
+    if is_debugging():
+        _log.debug(
+            "remote_credential_opened",
+            tenant_id=place.tenant_id,
+            server_id=place.server_id,
+            field=place.field,
+        )
     return value
 
 
@@ -151,10 +164,13 @@ async def _unwrapped(keys: KeyWrapper, row: RowId, wrapped: bytes, kek_id: str) 
     return await keys.unwrap(wrapped, _dek_aad(row, key_id))
 
 
+# Names of places, nothing secret: every call to a server needs the same ones.
+@lru_cache(4_096)
 def _data_aad(place: Place) -> bytes:
     return _DATA + _lp(place.tenant_id, place.server_id, place.field, place.origin)
 
 
+@lru_cache(4_096)
 def _dek_aad(row: RowId, key_id: str) -> bytes:
     return _DEK + _lp(key_id, row.tenant_id, row.server_id, row.field)
 

@@ -17,11 +17,14 @@ class CredentialFailure(GatewayError):
     """A sealed credential could not be opened or sealed.
 
     ``health_name`` is what a health check records and the code of a failed call, ``reason`` the
-    label of the metric. Spec: remote-servers 7 and 10.
+    label of the metric. ``field`` and ``key_id`` tell for the audit log which credential it was,
+    "" where that is not known. Spec: remote-servers 7 and 10.
     """
 
     health_name = ""
     reason = ""
+    field = ""
+    key_id = ""
 
 
 class KeyUnavailable(CredentialFailure):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scaimcp.dev.snippets import CLIENTS
+from scaimcp.dev.snippets import CLIENTS, person_token
+from scaimcp.dev.standin import LOGINS
 
 EXAMPLE_ROLE = "tenant_user"
 OWN_KEY = "YOUR_SCAIGRID_API_KEY"
@@ -37,6 +38,9 @@ def banner(
         width = max(map(len, tokens))
         lines += ["", "Tokens by role:"]
         lines += [f"  {role:<{width}}  {token}" for role, token in tokens.items()]
+        lines.append("Pages for browsers sign in at the stand-in: choose the user there.")
+        lines += ["", "A signed-in user's token, in the place of an API key:"]
+        lines.append(f"  {person_token(platform_url, LOGINS[EXAMPLE_ROLE])}")
     example = tokens.get(EXAMPLE_ROLE, OWN_KEY)
     for client, snippet in CLIENTS.items():
         lines += ["", f"{client}:", *_indented(snippet(mcp_url, example))]

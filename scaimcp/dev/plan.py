@@ -25,6 +25,8 @@ PLATFORM_DATABASE = "platform.sqlite"
 PLATFORM_READY = "platform.json"
 WORKER_HEALTH_KEY = "scaimcp:queue:health-check"
 SERVICE_ROLE = "tenant_admin"
+# The client under which the stand-in knows this gateway; a test compares the two.
+LOGIN_CLIENT = "scaimcp"
 DRAIN_SECONDS = 2
 GATEWAY_STOP_SECONDS = DRAIN_SECONDS + 3.0
 OWN_SETTINGS = ("SCAIMCP_", "SCAIGRID_HOST")
@@ -221,6 +223,7 @@ def gateway_settings(
         settings["SCAIMCP_PLATFORM_SERVICE_TOKEN"] = standin_tokens()[SERVICE_ROLE]
         # The stand-in's bearers are API keys; without this nobody could answer a consent.
         settings["SCAIMCP_REMOTE_CONSENT_ALLOW_API_KEYS"] = "true"
+        settings["SCAIMCP_LOGIN_CLIENT_ID"] = LOGIN_CLIENT
     if isinstance(platform_url, Fact) or platform_url.startswith("http:"):
         settings["SCAIMCP_PLATFORM_ALLOW_HTTP"] = "true"
     if not address.is_loopback:

@@ -48,6 +48,12 @@ def curl(url: str, token: str) -> str:
     return f"curl -sS {shlex.quote(url)} {options} -d {shlex.quote(body)}"
 
 
+def person_token(platform_url: str, login: str) -> str:
+    """Return a shell command that makes the stand-in sign somebody in for an hour."""
+    body = json.dumps({"login": login}, separators=(",", ":"))
+    return f"curl -sS {shlex.quote(f'{platform_url}/__standin/tokens')} -d {shlex.quote(body)}"
+
+
 CLIENTS: Mapping[str, Callable[[str, str], str]] = MappingProxyType(
     {
         "Claude Desktop (claude_desktop_config.json)": claude_desktop,

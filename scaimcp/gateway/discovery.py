@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import msgspec
 
@@ -11,12 +12,23 @@ from scaimcp.errors import ToolError
 from scaimcp.gateway.explain import Explainer
 from scaimcp.gateway.gateway import Gateway
 from scaimcp.gateway.search import rank
-from scaimcp.gateway.view import CALL_TOOL, DEFAULT_VIEW, GATEWAY_TOOLS
+from scaimcp.gateway.view import CALL_TOOL, DEFAULT_VIEW, GATEWAY_TOOLS, View
 from scaimcp.types import ModuleView, RequestContext, Snapshot, Tool, ToolResult
 
 Read = Callable[[Tool, bytes], dict[str, Any]]
-Describe = Callable[[Tool, str], dict[str, Any]]
 _OPEN = ModuleView(frozenset(), "gateway")
+
+
+class Presenter(Protocol):
+    """Shows tools as lists show them, under the options of a view."""
+
+    def name(self, tool: Tool, view: View) -> str:
+        """Return the name under which a tool is listed."""
+        ...
+
+    def definition(self, tool: Tool, view: View) -> dict[str, Any]:
+        """Return a tool's definition as lists carry it."""
+        ...
 
 
 class DiscoverySource:
@@ -25,7 +37,7 @@ class DiscoverySource:
     Args:
         tools: the four tools in published order.
         read: checks arguments and returns them; raises ``INVALID_ARGUMENTS``.
-        describe: a tool's definition as lists carry it, in the given dialect.
+        presenter: shows tools as the caller's lists do.
         result_chars: cap of a result's JSON text.
     """
 
@@ -36,13 +48,13 @@ class DiscoverySource:
         gateway: Gateway,
         tools: tuple[Tool, ...],
         read: Read,
-        describe: Describe,
+        presenter: Presenter,
         result_chars: int,
     ) -> None:
         self._gateway = gateway
         self._explainer = Explainer(gateway)
         self._read = read
-        self._describe = describe
+        self._presenter = presenter
         self._chars = result_chars
         self._snapshot = Snapshot("gateway", tools, {tool.name: tool for tool in tools}, _OPEN)
 
@@ -82,16 +94,19 @@ class DiscoverySource:
 
     async def _search(self, given: dict[str, Any], context: RequestContext) -> dict[str, Any]:
         visible = await self._gateway.callable_tools(context)
-        items, total = rank(given["query"], visible.index(), given["top_k"])
+        named = partial(self._presenter.name, view=context.view or DEFAULT_VIEW)
+        items, total = rank(given["query"], visible.index(), given["top_k"], named)
         return {"items": items, "total_count": total}
 
     async def _described(self, given: dict[str, Any], context: RequestContext) -> dict[str, Any]:
         visible = await self._gateway.callable_tools(context)
-        by_name = {tool.name: tool for tool in visible.tools}
-        dialect = (context.view or DEFAULT_VIEW).dialect
-        names = list(dict.fromkeys(given["names"]))
+        by_name = {tool.alias: tool for tool in visible.tools if tool.alias}
+        by_name |= {tool.name: tool for tool in visible.tools}
+        names, view = dict.fromkeys(given["names"]), context.view or DEFAULT_VIEW
+        # Once each, even where both names of one are given.
+        found = {by_name[name].name: by_name[name] for name in names if name in by_name}
         return {
-            "items": [self._describe(by_name[name], dialect) for name in names if name in by_name],
+            "items": [self._presenter.definition(tool, view) for tool in found.values()],
             "not_found": [name for name in names if name not in by_name],
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -47,10 +47,26 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower().replace("_", " "))
 
 
-def rank(query: str, entries: Sequence[Indexed], top_k: int) -> tuple[list[dict[str, Any]], int]:
+def canonical_name(tool: Tool) -> str:
+    """Return a tool's own name."""
+    return tool.name
+
+
+def rank(
+    query: str,
+    entries: Sequence[Indexed],
+    top_k: int,
+    named: Callable[[Tool], str] = canonical_name,
+) -> tuple[list[dict[str, Any]], int]:
     """Return the best items and how many tools matched at all.
 
-    Equal scores keep the catalogue's order. An exact name comes first.
+    Equal scores keep the catalogue's order. A tool's exact name, in either form, comes first.
+
+    Args:
+        query: what is looked for.
+        entries: the tools to look in.
+        top_k: how many items at most.
+        named: which of a tool's names its item shows.
     """
     wanted = list(dict.fromkeys(words(query)))
     exact = query.strip().lower()
@@ -59,12 +75,18 @@ def rank(query: str, entries: Sequence[Indexed], top_k: int) -> tuple[list[dict[
     scored: list[tuple[float, int, Tool]] = []
     for position, entry in enumerate(entries):
         score = sum(_score(word, near, entry) for word, near in alike) / max(1, len(wanted))
-        if entry.tool.name.lower() == exact:
+        if exact in _names(entry.tool):
             score += 100.0
         if score > 0:
             scored.append((-score, position, entry.tool))
     scored.sort(key=lambda item: item[:2])
-    return [_item(tool, -score) for score, _, tool in scored[:top_k]], len(scored)
+    items = [_item(named(tool), tool, -score) for score, _, tool in scored[:top_k]]
+    return items, len(scored)
+
+
+def _names(tool: Tool) -> tuple[str, ...]:
+    name = tool.name.lower()
+    return (name, tool.alias.lower()) if tool.alias else (name,)
 
 
 def _alike(word: str, known: Sequence[str]) -> frozenset[str]:
@@ -99,9 +121,9 @@ def _score(word: str, near: frozenset[str], entry: Indexed) -> float:
     return best
 
 
-def _item(tool: Tool, score: float) -> dict[str, Any]:
+def _item(name: str, tool: Tool, score: float) -> dict[str, Any]:
     item: dict[str, Any] = {
-        "name": tool.name,
+        "name": name,
         "title": tool.title,
         "description": tool.description[:_DESCRIPTION_CHARS],
         "annotations": tool.annotations,

@@ -24,7 +24,10 @@ _CHOICES = {
 
 
 class View(msgspec.Struct, frozen=True):
-    """Parsed options. ``toolsets`` None = all; ``names`` "" = the gateway's default."""
+    """Parsed options. ``toolsets`` None = all.
+
+    ``names`` "" leaves the form of names to the gateway and to what the client calls itself.
+    """
 
     names: str = ""
     disclosure: str = "list"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from scaimcp.audit import store
+from scaimcp.jobs.batches import in_batches
 from scaimcp.postgres import Database
 
 BATCH = 5_000
@@ -17,11 +20,8 @@ async def prune_audit(
     Idempotent: it may run twice or stop half-way. What is left after `most_batches` transactions
     of `batch` rows goes in the next run.
     """
-    total = 0
-    for _ in range(most_batches):
-        async with database.transaction() as connection:
-            deleted = await store.prune(connection, days, batch)
-        total += deleted
-        if deleted < batch:
-            break
-    return total
+
+    async def step(connection: Any, size: int) -> int:
+        return await store.prune(connection, days, size)
+
+    return await in_batches(database, step, batch, most_batches)

@@ -1,4 +1,4 @@
-"""Jobs on remote servers. Each may run twice, or end half-way. Spec: remote-servers 6, 7, 9.
+"""Jobs on remote servers. Each may run twice, or end half-way. Spec: remote-servers 6, 7.
 
 Ticks look for what is due and hand it out; what Redis refuses is due again at the next tick.
 """
@@ -9,21 +9,18 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from scaimcp.audit.store import AuditEvent, record_own
-from scaimcp.postgres import Database
+from scaimcp.postgres import Database, DatabaseUnavailable
 from scaimcp.queue import JobQueue, QueueUnavailable
-from scaimcp.remotes import state_store
-from scaimcp.remotes.approval_store import expire_due_approvals
-from scaimcp.remotes.followup import DISCOVER, PAUSE_SECONDS, PROBE
-from scaimcp.remotes.health import chunk_delay, discovery_offset
 from scaimcp.remotes.models import DueServer
-from scaimcp.remotes.opening import RemoteParts
+from scaimcp.remotes.rules.health import HEALTHY, chunk_delay, discovery_offset
+from scaimcp.remotes.stores import state_store
+from scaimcp.remotes.watching.followup import DISCOVER, PAUSE_SECONDS, PROBE
+from scaimcp.remotes.watching.opening import RemoteParts
 from scaimcp.telemetry.logs import get_logger
 
 PAGE = 500
 CHUNK = 25
 _AT_ONCE = 10
-_MOST_BATCHES = 20
 _log = get_logger("scaimcp.jobs")
 
 
@@ -108,15 +105,25 @@ async def discover_one(parts: RemoteParts, tenant_id: str, server_id: str, job: 
         request_id=job,
     )
     if ended.result in ("busy", "skipped", "late"):
-        _log.info("remote_job_skipped", job_id=job, server_id=server_id, reason=ended.result)
+        _tell_skipped(tenant_id, server_id, job, ended.result)
     return int(ended.result == "stored")
 
 
+def _tell_skipped(tenant_id: str, server_id: str, job: str, reason: str) -> None:
+    _log.info(
+        "remote_job_skipped", job_id=job, tenant_id=tenant_id, server_id=server_id, reason=reason
+    )
+
+
 async def pause_left(database: Database, tenant_id: str, server_id: str) -> float:
-    """Return for how many seconds a server is not discovered again; 0 where it may be now."""
+    """Return for how many seconds a server is not discovered again; 0 where it may be now.
+
+    Only a catalogue that was read well is not read again at once: after a discovery that failed
+    there is nothing to spare, and a new credential or a late answer is what it waits for.
+    """
     async with database.transaction() as connection:
         state = await state_store.read_state(connection, tenant_id, server_id)
-    if state is None or state.last_discovery_at is None:
+    if state is None or state.last_discovery_at is None or state.last_health_status != HEALTHY:
         return 0.0
     return max(PAUSE_SECONDS - (state.read_at - state.last_discovery_at).total_seconds(), 0.0)
 
@@ -124,12 +131,21 @@ async def pause_left(database: Database, tenant_id: str, server_id: str) -> floa
 async def probe_many(
     parts: RemoteParts, tenants: Sequence[str], servers: Sequence[str], job: str
 ) -> int:
-    """Probe the servers that are still due, ten at once; return how many were asked."""
+    """Probe the servers that are still due, ten at once; return how many were asked.
+
+    While the database is away outcomes are dropped, not counted. Spec: remote-servers 12.
+    """
     places = asyncio.Semaphore(_AT_ONCE)
 
     async def probe(tenant_id: str, server_id: str) -> int:
         async with places:
-            probed = await parts.prober.probe(tenant_id, server_id, job=job)
+            try:
+                probed = await parts.prober.probe(tenant_id, server_id, job=job)
+            except DatabaseUnavailable as error:
+                _log.warning("probe dropped", server_id=server_id, reason=error.message)
+                return 0
+        if probed.result in ("busy", "skipped", "late"):
+            _tell_skipped(tenant_id, server_id, job, probed.result)
         return int(probed.result in ("ok", "failed"))
 
     async with asyncio.TaskGroup() as group:
@@ -138,29 +154,6 @@ async def probe_many(
             for tenant_id, server_id in zip(tenants, servers, strict=True)
         ]
     return sum([task.result() for task in tasks])
-
-
-async def expire_approvals(database: Database, job: str, *, batch: int = PAGE) -> int:
-    """End questions and unused approvals whose time is over; return how many."""
-    total = 0
-    for _ in range(_MOST_BATCHES):
-        async with database.transaction() as connection:
-            expired = await expire_due_approvals(connection, batch)
-            for one in expired:
-                data = {
-                    "approval_id": one.id,
-                    "tool": one.tool,
-                    "digest": one.arguments_digest.hex(),
-                    "mode": one.mode,
-                }
-                event = AuditEvent(
-                    one.tenant_id, "consent.expire", "remote_server", one.server_id, data=data
-                )
-                await record_own(connection, event, job)
-        total += len(expired)
-        if len(expired) < batch:
-            break
-    return total
 
 
 def ticks(seconds: int) -> set[int]:

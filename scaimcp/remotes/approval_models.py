@@ -74,9 +74,5 @@ class ExpiredApproval(msgspec.Struct, frozen=True):
     """What an audit row says of an approval whose time is over."""
 
     id: str
-    tenant_id: str
-    server_id: str
-    caller_user_id: str
-    tool: str
-    arguments_digest: bytes
+    binding: Binding
     mode: str

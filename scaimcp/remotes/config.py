@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from scaimcp.errors import SettingsError
-from scaimcp.remotes.endpoint_policy import EndpointPolicy
 from scaimcp.remotes.enumerations import ToolChanges
 from scaimcp.remotes.models import Quota
+from scaimcp.remotes.rules.endpoint_policy import EndpointPolicy
 from scaimcp.settings import PREFIX, Settings
 
 

@@ -85,6 +85,7 @@ class ServerState(msgspec.Struct, frozen=True):
 
     Args:
         last_health_status: ``ok``, a class name of remote-servers 7, or None before any check.
+        last_discovery_at: when the last discovery ended, one that failed too.
         state_seq: counts writes; a write succeeds only upon the count it has read.
         lease_owner: who discovers or probes now, None for nobody; see ``lease_until``.
         read_at: the database's clock when the row was read, to compare the other times with.
@@ -213,6 +214,28 @@ class DueServer(msgspec.Struct, frozen=True):
     due_at: datetime
     server_id: str
     tenant_id: str
+
+
+class AnnouncingServer(msgspec.Struct, frozen=True):
+    """An active server that declares to announce changes of its lists, for workers.
+
+    Args:
+        last_discovery_at: None where the column is empty.
+        discovered_ago: seconds since then, by the database's clock; 0 without.
+        tools: it announces changes of this list; likewise the other two.
+    """
+
+    server_id: str
+    tenant_id: str
+    transport: str
+    protocol_era: str
+    config_version: int
+    credential_version: int
+    last_discovery_at: datetime | None
+    discovered_ago: float
+    tools: bool
+    resources: bool
+    prompts: bool
 
 
 class Capability(msgspec.Struct, frozen=True):

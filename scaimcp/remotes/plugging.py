@@ -10,15 +10,18 @@ from typing import Any
 import msgspec
 
 from scaimcp.postgres import Database
-from scaimcp.remotes.calling import CallRules, Outbound, RemoteCaller
+from scaimcp.remotes.calls.accounting import Books
+from scaimcp.remotes.calls.calling import CallRules, Outbound, RemoteCaller
+from scaimcp.remotes.calls.holding import Holds
+from scaimcp.remotes.calls.offers import RemoteServer
+from scaimcp.remotes.calls.rounds import Rounds
+from scaimcp.remotes.calls.snapshot import Snapshots
+from scaimcp.remotes.calls.source import RemoteSource
 from scaimcp.remotes.config import RemotePolicy
-from scaimcp.remotes.consent import Consent
-from scaimcp.remotes.followup import FollowUp
-from scaimcp.remotes.liveness import Liveness
-from scaimcp.remotes.offers import RemoteServer
-from scaimcp.remotes.opening import RemoteParts
-from scaimcp.remotes.snapshot import Snapshots
-from scaimcp.remotes.source import RemoteSource
+from scaimcp.remotes.consent.checking import Consent
+from scaimcp.remotes.watching.followup import FollowUp
+from scaimcp.remotes.watching.liveness import Liveness
+from scaimcp.remotes.watching.opening import RemoteParts
 from scaimcp.upstream.errors import (
     AuthenticationError,
     ConnectError,
@@ -81,10 +84,11 @@ class LiveWatcher:
 
 
 class Plugged(msgspec.Struct, frozen=True):
-    """The source, and what it knows of the tenants' servers."""
+    """The source, what it knows of the tenants' servers, and the calls that wait for users."""
 
     source: RemoteSource
     snapshots: Snapshots
+    holds: Holds
 
 
 def call_rules(policy: RemotePolicy) -> CallRules:
@@ -99,7 +103,7 @@ def call_rules(policy: RemotePolicy) -> CallRules:
 
 @asynccontextmanager
 async def open_source(
-    parts: RemoteParts, database: Database, consent: Consent
+    parts: RemoteParts, database: Database, consent: Consent, books: Books
 ) -> AsyncIterator[Plugged]:
     """Open the source of remote tools, resources and prompts.
 
@@ -107,13 +111,17 @@ async def open_source(
         parts: what belongs to remote servers in this process.
         database: where servers are registered.
         consent: asks users.
+        books: accounts for calls.
     """
     outbound = Outbound(parts.http, parts.keys, parts.pool, parts.breaker, parts.slots)
     watcher = LiveWatcher(parts.liveness, parts.follow_up)
     snapshots = Snapshots(database)
-    caller = RemoteCaller(outbound, call_rules(parts.policy), watcher)
+    caller = RemoteCaller(outbound, call_rules(parts.policy), watcher, books=books)
+    holds = Holds(parts.policy.hold_seconds, parts.policy.most_holds)
+    rounds = Rounds(caller, consent, holds)
     try:
-        yield Plugged(RemoteSource(snapshots, caller, consent), snapshots)
+        yield Plugged(RemoteSource(snapshots, caller, consent, rounds), snapshots, holds)
     finally:
+        await holds.aclose()
         await snapshots.aclose()
         await watcher.aclose()

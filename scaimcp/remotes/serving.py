@@ -10,14 +10,15 @@ import msgspec
 from scaimcp.credentials.keys import LocalKeys
 from scaimcp.postgres import Database
 from scaimcp.redis import RedisClient
-from scaimcp.remotes.approvals import Approvals
-from scaimcp.remotes.asking import asking
-from scaimcp.remotes.invoking import Invoker
-from scaimcp.remotes.opening import RemoteParts, open_remotes
-from scaimcp.remotes.pacing import Pace
+from scaimcp.remotes.calls.accounting import open_books
+from scaimcp.remotes.calls.invoking import Invoker
+from scaimcp.remotes.consent.approvals import Approvals
+from scaimcp.remotes.consent.asking import asking
 from scaimcp.remotes.plugging import Plugged, open_source
-from scaimcp.remotes.registry import Registry, registry_of
-from scaimcp.remotes.workings import Workings
+from scaimcp.remotes.registry.pacing import Pace
+from scaimcp.remotes.registry.use_cases import Registry, registry_of
+from scaimcp.remotes.registry.workings import Workings
+from scaimcp.remotes.watching.opening import RemoteParts, open_remotes
 from scaimcp.settings import KeyRing, Settings
 from scaimcp.versions.notices import Notice
 
@@ -57,7 +58,10 @@ async def open_remote_services(
         raise AssertionError("require() let a missing setting pass")
     async with open_remotes(settings, database, redis, LocalKeys(kek)) as parts:
         asked = asking(parts.policy, settings.public_url, state_keys, database)
-        async with open_source(parts, database, asked.consent) as plugged:
+        async with (
+            open_books(parts, database) as books,
+            open_source(parts, database, asked.consent, books) as plugged,
+        ):
             yield RemoteServices(
                 parts=parts,
                 registry=registry_of(

@@ -21,12 +21,10 @@ class Access:
     """Checks REST requests.
 
     Args:
-        proxies: tells the client's address, which then goes to the platform; None = it does not.
+        proxies: tells the client's address.
     """
 
-    def __init__(
-        self, verifier: Verifier, public_url: str, proxies: admittance.Proxies | None = None
-    ) -> None:
+    def __init__(self, verifier: Verifier, public_url: str, proxies: admittance.Proxies) -> None:
         self._verifier = verifier
         self._metadata = metadata_url(public_url)
         self._proxies = proxies
@@ -54,13 +52,19 @@ class Access:
         given = request.headers.get("traceparent")
         traceparent = admittance.given_traceparent(given.encode("latin-1") if given else None)
         request_id = id_of(request)
-        client_ip = self._client_ip(request)
+        client_ip = self.client_ip(request)
         caller = await self._verifier.verify(token, Trace(request_id, traceparent, client_ip))
-        return RequestContext(request_id, caller, Secret(token), traceparent, client_ip)
+        return RequestContext(
+            request_id,
+            caller,
+            Secret(token),
+            traceparent,
+            client_ip,
+            user_agent=user_agent(request),
+        )
 
-    def _client_ip(self, request: Request) -> str | None:
-        if self._proxies is None:
-            return None
+    def client_ip(self, request: Request) -> str | None:
+        """Return the client's address, None where it cannot be told."""
         peer = request.client.host if request.client is not None else None
         # A proxy may add a line of its own below the one that the client wrote.
         forwarded = ",".join(request.headers.getlist("x-forwarded-for")).encode("latin-1")
@@ -77,6 +81,11 @@ def demand(context: RequestContext, permission: str) -> None:
         raise RequestRefused(
             "AUTHZ_PERMISSION_DENIED", f"This needs {permission}.", http_status=403
         )
+
+
+def user_agent(request: Request) -> str | None:
+    """Return what the client calls itself, None where it does not say."""
+    return admittance.user_agent(request.headers.get("user-agent", "").encode("latin-1"))
 
 
 def id_of(request: Request) -> str:

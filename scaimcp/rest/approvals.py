@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scaimcp.errors import RequestRefused
-from scaimcp.remotes.approvals import Approvals, ApprovalView
+from scaimcp.remotes.consent.approvals import Approvals, ApprovalView
 from scaimcp.remotes.enumerations import ApprovalState
 from scaimcp.remotes.models import Position
 from scaimcp.remotes.refusals import registry_disabled

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -13,6 +15,7 @@ from scaimcp.errors import RequestRefused
 from scaimcp.rest.access import id_of
 from scaimcp.rest.probes import PUBLIC_PATHS
 from scaimcp.rest.responses import failure
+from scaimcp.telemetry.logs import working_for
 from scaimcp.telemetry.metrics import request_outcome
 
 
@@ -37,8 +40,10 @@ class RestEdge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = with_whole_segments(scope)
         request = Request(scope)
         request_id = id_of(request)
+        working_for("request_id", request_id)
         started = time.perf_counter()
         status = 500
 
@@ -61,6 +66,23 @@ class RestEdge:
             if not is_probe:
                 operation = getattr(request.state, "operation", "none")
                 _observe(operation, status, time.perf_counter() - started)
+
+
+_SLASH = re.compile(rb"%2[fF]")
+
+
+def with_whole_segments(scope: Scope) -> Scope:
+    """Return a request whose path keeps encoded slashes as ``%2F``: they separate nothing.
+
+    So an id with one is an id that nobody has, not another path. Behind ``/tools/`` stands a
+    name of a server's own, which may hold slashes.
+    """
+    raw = scope.get("raw_path") or b""
+    head, mark, tail = raw.partition(b"?")[0].partition(b"/tools/")
+    if not _SLASH.search(head):
+        return scope
+    path = unquote_to_bytes(_SLASH.sub(b"%252F", head) + mark + tail)
+    return {**scope, "path": path.decode(errors="replace")}
 
 
 def _observe(operation: str, status: int, seconds: float) -> None:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scaimcp.errors import RequestRefused, ToolError
-from scaimcp.remotes.invoking import Completed, Invocation, Invoker, Wanting
+from scaimcp.remotes.calls.invoking import Completed, Invocation, Invoker, Wanting
 from scaimcp.remotes.refusals import registry_disabled
 from scaimcp.rest.access import REFUSALS, Access, id_of
 from scaimcp.rest.bodies import read_object

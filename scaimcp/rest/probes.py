@@ -29,7 +29,10 @@ class Liveness(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """``status`` is ok, degraded (still serving), starting or draining (503)."""
+    """``status`` is ok, degraded (still serving), starting or draining (503).
+
+    Each part is ok or degraded.
+    """
 
     status: str
     parts: dict[str, str] = {}
@@ -106,7 +109,7 @@ class ProbeResource:
             async with asyncio.timeout(_PART_SECONDS):
                 await check()
         except (GatewayError, TimeoutError):
-            return "failing"
+            return "degraded"
         return "ok"
 
     async def metrics(self, request: Request) -> Response:

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scaimcp.auth.admittance import check_media_type
-from scaimcp.remotes.pacing import WRITES
-from scaimcp.remotes.reading import Shown
 from scaimcp.remotes.refusals import registry_disabled
-from scaimcp.remotes.registry import Registry
+from scaimcp.remotes.registry.pacing import WRITES
+from scaimcp.remotes.registry.reading import Shown
+from scaimcp.remotes.registry.use_cases import Registry
 from scaimcp.remotes.rights import Actor, Deed, actor_of, admit
 from scaimcp.rest.access import Access, id_of
 from scaimcp.rest.bodies import parse_object, read_bytes
@@ -73,7 +73,7 @@ class RegistryAccess:
         """
         asked = await self.asked(request, deed)
         actor = asked.actor
-        await asked.registry.pace.take((WRITES, f"{actor.tenant_id}/{actor.user_id}"))
+        await asked.registry.workings.pace.take((WRITES, f"{actor.tenant_id}/{actor.user_id}"))
         return asked
 
 
@@ -89,6 +89,11 @@ async def optional_object(request: Request) -> dict[str, Any]:
     media_type = request.headers.get("content-type")
     check_media_type(media_type.encode("latin-1") if media_type is not None else None)
     return parse_object(body)
+
+
+def server_in(request: Request) -> str:
+    """Return the id of the server that the path names."""
+    return str(request.path_params["id"])
 
 
 def wanted_versions(request: Request) -> frozenset[int] | None:

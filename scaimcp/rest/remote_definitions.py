@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from scaimcp.remotes.enumerations import ChangeState, Kind
-from scaimcp.remotes.fields import Faults, unknown_fields
 from scaimcp.remotes.models import Position
-from scaimcp.remotes.reading import CapabilityPlace, Narrowed
+from scaimcp.remotes.registry.fields import Faults, unknown_fields
+from scaimcp.remotes.registry.reading import CapabilityPlace, Narrowed
+from scaimcp.remotes.registry.views import CapabilityView, ChangeView, PinView
 from scaimcp.remotes.rights import Deed
-from scaimcp.remotes.views import CapabilityView, ChangeView, PinView
 from scaimcp.rest.access import REFUSALS, id_of
 from scaimcp.rest.bodies import read_object
 from scaimcp.rest.paging import Cursors, limit_of
@@ -29,6 +29,7 @@ from scaimcp.rest.registry import (
     ROOT,
     SERVER,
     RegistryAccess,
+    server_in,
     wanted_versions,
     word_of,
 )
@@ -160,7 +161,7 @@ class RemoteDefinitionResource:
         """Return a page of a server's definitions."""
         asked = await self._access.asked(request, Deed.READ)
         kind, state = word_of(request, "kind", Kind), word_of(request, "state", Shown)
-        server_id, limit = _id(request), limit_of(request)
+        server_id, limit = server_in(request), limit_of(request)
         caller, filters = asked.context.caller, ("capabilities", server_id, kind, state)
         after = self._cursors.open(request, caller, filters, CapabilityPlace)
         narrowed = Narrowed(kind, state.value if state is not None else None)
@@ -173,14 +174,14 @@ class RemoteDefinitionResource:
     async def pins(self, request: Request) -> Response:
         """Return a server's accepted definitions."""
         asked = await self._access.asked(request, Deed.READ)
-        pins = await asked.registry.reader.pins(asked.actor, _id(request))
+        pins = await asked.registry.reader.pins(asked.actor, server_in(request))
         return listing(pins, None, id_of(request))
 
     async def changes(self, request: Request) -> Response:
         """Return a page of a server's changes."""
         asked = await self._access.asked(request, Deed.READ)
         state = word_of(request, "state", ChangeState) or ChangeState.PENDING
-        server_id, limit = _id(request), limit_of(request)
+        server_id, limit = server_in(request), limit_of(request)
         caller, filters = asked.context.caller, ("changes", server_id, state)
         after = self._cursors.open(request, caller, filters, Position)
         page = await asked.registry.reader.changes(asked.actor, server_id, state, after, limit)
@@ -191,7 +192,7 @@ class RemoteDefinitionResource:
         """Return one change."""
         asked = await self._access.asked(request, Deed.READ)
         found = await asked.registry.reader.change(
-            asked.actor, _id(request), request.path_params["change_id"]
+            asked.actor, server_in(request), request.path_params["change_id"]
         )
         return success(found, id_of(request))
 
@@ -208,17 +209,13 @@ class RemoteDefinitionResource:
         new_hash = _read_hash(await read_object(request))
         found = await asked.registry.desk.decide(
             asked.context,
-            _id(request),
+            server_in(request),
             request.path_params["change_id"],
             new_hash,
             is_accepted=is_accepted,
             wanted=wanted_versions(request),
         )
         return success(found, id_of(request))
-
-
-def _id(request: Request) -> str:
-    return str(request.path_params["id"])
 
 
 def _read_hash(body: dict[str, Any]) -> bytes:

@@ -5,31 +5,25 @@ Spec: remote-servers 1.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-import msgspec
-from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from scaimcp.remotes.enumerations import (
-    AuthType,
-    ConsentTier,
-    Scope,
-    Status,
-    ToolChanges,
-    Transport,
-)
-from scaimcp.remotes.fields import (
+from scaimcp.remotes.enumerations import Scope, Status
+from scaimcp.remotes.models import Position, ServerFilter
+from scaimcp.remotes.registry.fields import (
     MOST_DESCRIPTION,
     Faults,
     read_changes,
     read_registration,
     unknown_fields,
 )
-from scaimcp.remotes.models import Position, ServerFilter
+from scaimcp.remotes.registry.reading import Shown
+from scaimcp.remotes.registry.service import RemoteServers
+from scaimcp.remotes.registry.views import ManagerView
 from scaimcp.remotes.rights import Deed, admit_new
-from scaimcp.remotes.views import GovernanceView, ManagerView, ReaderView
 from scaimcp.rest.access import REFUSALS, id_of
 from scaimcp.rest.bodies import read_object
 from scaimcp.rest.paging import Cursors, invalid_query, limit_of
@@ -42,70 +36,30 @@ from scaimcp.rest.registry import (
     RegistryAccess,
     nothing,
     optional_object,
+    server_in,
     shown,
     wanted_versions,
     word_of,
 )
+from scaimcp.rest.remote_documents import (
+    VIEWS,
+    NewServer,
+    NewValue,
+    Reason,
+    ServerChanges,
+    ServerList,
+)
 from scaimcp.rest.responses import listing
 from scaimcp.rest.routes import Parameter, RestRoute
+from scaimcp.types import RequestContext
 
 ALIAS = "/v1/modules/scailink/registrations"
 _FIELD = Parameter("field", "path", "Name of the credential: a header.", is_required=True)
-_VIEWS = (ManagerView, ReaderView, GovernanceView)
 _MOST_REFRESH_SECONDS = 30
 _MOST_Q = 200
 _BODY = (400, 413, 415, 422)
 _CHANGES = (404, 412, *REFUSALS)
-_ITEMS = {"items": {"anyOf": [{"$ref": f"#/components/schemas/{v.__name__}"} for v in _VIEWS]}}
-
-
-class NewServer(msgspec.Struct, frozen=True):
-    """A server to register. ``credentials`` are headers; with ``bearer`` ``authorization`` only."""
-
-    name: str
-    endpoint_url: str
-    auth_type: AuthType
-    description: str = ""
-    transport: Transport = Transport.STREAMABLE_HTTP
-    credentials: dict[str, str] = {}
-    is_tenant_shared: bool = False
-    consent_tier: ConsentTier = ConsentTier.AUTO
-    forward_user_id: bool = False
-    tool_changes: ToolChanges | UnsetType = UNSET
-    timeout_seconds: int | None = None
-
-
-class ServerChanges(msgspec.Struct, frozen=True):
-    """What is to change; ``credentials`` replaces the whole set."""
-
-    name: str | UnsetType = UNSET
-    description: str | UnsetType = UNSET
-    endpoint_url: str | UnsetType = UNSET
-    transport: Transport | UnsetType = UNSET
-    auth_type: AuthType | UnsetType = UNSET
-    credentials: dict[str, str] | UnsetType = UNSET
-    consent_tier: ConsentTier | UnsetType = UNSET
-    forward_user_id: bool | UnsetType = UNSET
-    tool_changes: ToolChanges | UnsetType = UNSET
-    timeout_seconds: int | UnsetType | None = UNSET
-
-
-class NewValue(msgspec.Struct, frozen=True):
-    """The new value of one credential."""
-
-    value: str
-
-
-class Reason(msgspec.Struct, frozen=True):
-    """Why a server is taken out of service."""
-
-    reason: str | UnsetType | None = UNSET
-
-
-class ServerList(msgspec.Struct, frozen=True):
-    """A page of servers, newest first, each as the caller sees it."""
-
-    items: Annotated[list[Any], msgspec.Meta(extra_json_schema=_ITEMS)]
+_Verb = Callable[[RemoteServers, RequestContext, str, frozenset[int] | None], Awaitable[Shown]]
 
 
 class RemoteServerResource:
@@ -164,7 +118,7 @@ class RemoteServerResource:
                     name,
                     summary,
                     self.show,
-                    _VIEWS,
+                    VIEWS,
                     parameters=(SERVER,),
                     errors=(404, *REFUSALS),
                 )
@@ -214,7 +168,7 @@ class RemoteServerResource:
                 f"{verb}RemoteServer",
                 summary,
                 handler,
-                _VIEWS,
+                VIEWS,
                 parameters=(SERVER, IF_MATCH, *more),
                 errors=(409, *_BODY, *_CHANGES),
                 body=body,
@@ -277,14 +231,14 @@ class RemoteServerResource:
     async def show(self, request: Request) -> Response:
         """Return one server."""
         asked = await self._access.asked(request, Deed.READ)
-        return shown(request, await asked.registry.reader.detail(asked.actor, _id(request)))
+        return shown(request, await asked.registry.reader.detail(asked.actor, server_in(request)))
 
     async def change(self, request: Request) -> Response:
         """Change a server."""
         asked = await self._access.writing(request, Deed.EDIT)
         changes = read_changes(await read_object(request))
         server = await asked.registry.servers.change(
-            asked.context, _id(request), changes, wanted_versions(request)
+            asked.context, server_in(request), changes, wanted_versions(request)
         )
         return shown(request, server)
 
@@ -292,7 +246,7 @@ class RemoteServerResource:
         """Remove a server."""
         asked = await self._access.writing(request, Deed.GOVERN)
         wanted = wanted_versions(request)
-        await asked.registry.servers.delete(asked.context, _id(request), wanted)
+        await asked.registry.servers.delete(asked.context, server_in(request), wanted)
         return nothing(request)
 
     async def refresh(self, request: Request) -> Response:
@@ -300,36 +254,33 @@ class RemoteServerResource:
         asked = await self._access.asked(request, Deed.EDIT)
         await _no_body(request)
         server = await asked.registry.servers.refresh(
-            asked.context, _id(request), _seconds(request), wanted_versions(request)
+            asked.context, server_in(request), _seconds(request), wanted_versions(request)
         )
         return shown(request, server)
 
     async def approve(self, request: Request) -> Response:
         """Approve of a server."""
-        asked = await self._access.writing(request, Deed.APPROVE)
-        await _no_body(request)
-        server = await asked.registry.servers.approve(
-            asked.context, _id(request), wanted_versions(request)
-        )
-        return shown(request, server)
+        return await self._decided(request, Deed.APPROVE, RemoteServers.approve)
 
     async def disable(self, request: Request) -> Response:
         """Disable a server."""
         asked = await self._access.writing(request, Deed.GOVERN)
         reason = _reason(await optional_object(request))
         server = await asked.registry.servers.disable(
-            asked.context, _id(request), reason, wanted_versions(request)
+            asked.context, server_in(request), reason, wanted_versions(request)
         )
         return shown(request, server)
 
     async def enable(self, request: Request) -> Response:
         """Enable a server."""
-        asked = await self._access.writing(request, Deed.GOVERN)
+        return await self._decided(request, Deed.GOVERN, RemoteServers.enable)
+
+    async def _decided(self, request: Request, deed: Deed, verb: _Verb) -> Response:
+        """Carry out a verb that takes no body."""
+        asked = await self._access.writing(request, deed)
         await _no_body(request)
-        server = await asked.registry.servers.enable(
-            asked.context, _id(request), wanted_versions(request)
-        )
-        return shown(request, server)
+        servers, wanted = asked.registry.servers, wanted_versions(request)
+        return shown(request, await verb(servers, asked.context, server_in(request), wanted))
 
     async def set_credential(self, request: Request) -> Response:
         """Set one credential."""
@@ -337,7 +288,7 @@ class RemoteServerResource:
         value = _value(await read_object(request))
         server = await asked.registry.keeper.put(
             asked.context,
-            _id(request),
+            server_in(request),
             request.path_params["field"],
             value,
             wanted_versions(request),
@@ -348,12 +299,8 @@ class RemoteServerResource:
         """Destroy one credential."""
         asked = await self._access.writing(request, Deed.EDIT)
         field, wanted = request.path_params["field"], wanted_versions(request)
-        await asked.registry.keeper.delete(asked.context, _id(request), field, wanted)
+        await asked.registry.keeper.delete(asked.context, server_in(request), field, wanted)
         return nothing(request)
-
-
-def _id(request: Request) -> str:
-    return str(request.path_params["id"])
 
 
 def _seconds(request: Request) -> float | None:

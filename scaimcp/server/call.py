@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from scaimcp.errors import ProtocolError
 from scaimcp.gateway.view import View
-from scaimcp.remotes.naming import NameStyle, style_for
+from scaimcp.remotes.rules.naming import NameStyle, style_for
 from scaimcp.sealing import Sealer
 from scaimcp.server.envelope import INVALID_PARAMS, Params
 from scaimcp.server.revisions import Revision

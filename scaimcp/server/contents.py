@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from scaimcp.errors import ProtocolError
+from scaimcp.errors import InputNeeded, ProtocolError
 from scaimcp.gateway.contents import Contents
-from scaimcp.remotes.naming import NameStyle
+from scaimcp.remotes.rules.naming import NameStyle
 from scaimcp.server.call import Call, Cursors, stale_cursor
+from scaimcp.server.dialogue import in_dialogue
 from scaimcp.server.envelope import INVALID_PARAMS, RESOURCE_NOT_FOUND
 from scaimcp.server.rendering import Page, Parts, Renderer, listed_array
-from scaimcp.types import ContentKind, Listing
+from scaimcp.types import ContentKind, Listing, RequestContext
 
 # Encoded pages kept: three kinds in a few revisions for the tenants of a busy moment.
 _PAGES = 64
@@ -81,7 +82,9 @@ class ContentMethods:
             raise ProtocolError(INVALID_PARAMS, "params.uri is required")
         not_found = INVALID_PARAMS if call.revision.is_modern else RESOURCE_NOT_FOUND
         try:
-            result = await self._contents.read(call.context, uri)
+            result = await self._contents.read(_context(call), uri)
+        except InputNeeded as needed:
+            return self._renderer.input_required(needed, call.context.request_id)
         except ProtocolError as error:
             if error.number == INVALID_PARAMS and error.code == _MCP_ERROR:
                 error.number = not_found
@@ -95,7 +98,10 @@ class ContentMethods:
         if call.params.name is UNSET:
             raise ProtocolError(INVALID_PARAMS, "params.name is required")
         arguments = bytes(call.params.arguments)
-        result = await self._contents.prompt(call.context, call.params.name, arguments)
+        try:
+            result = await self._contents.prompt(_context(call), call.params.name, arguments)
+        except InputNeeded as needed:
+            return self._renderer.input_required(needed, call.context.request_id)
         if result is None:
             raise ProtocolError(INVALID_PARAMS, "There is no such prompt.")
         return self._renderer.call_result(result, call.context.request_id, call.revision)
@@ -116,6 +122,11 @@ class ContentMethods:
         found = await self._contents.complete(call.context, reference, params)
         members = b'"completion":%b' % (b'{"values":[]}' if found is None else bytes(found))
         return self._renderer.result(members, call.context.request_id, call.revision)
+
+
+def _context(call: Call) -> RequestContext:
+    """Return who asks, and how a modern client's user can be asked."""
+    return in_dialogue(call.context, call.params) if call.revision.is_modern else call.context
 
 
 def _digest(kind: ContentKind, listing: Listing, style: NameStyle) -> bytes:

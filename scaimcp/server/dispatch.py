@@ -17,6 +17,7 @@ from scaimcp.errors import GatewayError, ProtocolError, RequestRefused
 from scaimcp.gateway.view import View
 from scaimcp.scaigrid.envelope import AuthenticationLost
 from scaimcp.server.asgi import Receive
+from scaimcp.server.asking import ClientAsker, Questions
 from scaimcp.server.attendant import PACE, Attendant, ClientGone, Pace
 from scaimcp.server.call import Call
 from scaimcp.server.envelope import (
@@ -85,6 +86,8 @@ class Dispatcher:
     Args:
         metadata: address of the protected-resource metadata, for challenges.
         pace: when slow calls are looked after.
+
+    ``questions`` are those that handshake clients have not answered yet.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Dispatcher:
         self._subscriptions = subscriptions
         self._metadata = metadata
         self._pace = pace
+        self.questions = Questions()
         self._cancellable: dict[tuple[bytes, bytes, bytes], Attendant] = {}
 
     def handle(self, request: Inbound, body: bytes) -> Awaitable[str]:
@@ -183,6 +187,8 @@ class Dispatcher:
         context = _traced(request, params)
         if progress is not None:
             context = msgspec.structs.replace(context, progress=progress.send)
+        if method in _ATTENDED and (asker := self._asker(request, revision)) is not None:
+            context = msgspec.structs.replace(context, asker=asker)
         call = _call(request, context, params, revision)
         answer = self._methods.answer(method, call)
         if method not in _ATTENDED:
@@ -223,9 +229,23 @@ class Dispatcher:
             return None
         return Progress(request.exchange, meta.progress_token)
 
+    def _asker(self, request: Inbound, revision: Revision) -> ClientAsker | None:
+        """Return what asks the user of a handshake client; None where the client cannot."""
+        session, sealed = request.session, request.headers.get(b"mcp-session-id")
+        if session is None or sealed is None or not session.modes:
+            return None
+        modes = session.modes_in(revision)
+        if not modes or not admittance.accepts_stream(request.headers.get(b"accept")):
+            return None
+        caller = request.context.caller
+        return ClientAsker(self.questions, request.exchange, caller, sealed, modes)
+
     def _notified(self, request: Inbound, message: Message) -> None:
-        """Act on a notification: a handshake client may cancel a request of its session."""
+        """Act on what has no answer: a handshake client may answer or cancel in its session."""
         session = request.headers.get(b"mcp-session-id")
+        if message.method is UNSET:
+            self.questions.answered(request.context.caller, session, message)
+            return
         if message.method != "notifications/cancelled" or session is None:
             return
         try:

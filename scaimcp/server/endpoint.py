@@ -25,7 +25,7 @@ from scaimcp.server.dispatch import Dispatcher, Inbound, internal_error
 from scaimcp.server.envelope import INVALID_REQUEST
 from scaimcp.server.exchange import Exchange
 from scaimcp.server.headers import fold
-from scaimcp.telemetry.logs import get_logger
+from scaimcp.telemetry.logs import get_logger, working_for
 from scaimcp.telemetry.metrics import in_flight, request_outcome
 from scaimcp.types import Caller, RequestContext, Secret
 
@@ -47,7 +47,6 @@ class EdgePolicy(msgspec.Struct, frozen=True):
     body_bytes: int
     inflight: int
     body_seconds: float = 30.0
-    forwards_client_ip: bool = False
     trusted_proxies: tuple[str, ...] = ()
 
 
@@ -69,6 +68,7 @@ class McpEndpoint:
         headers, repeated = fold(scope["headers"])
         given = admittance.given_request_id(headers.get(b"x-request-id"))
         exchange = Exchange(send, given or new_id("req_"))
+        working_for("request_id", exchange.request_id)
         exchange.give_up_place = self._give_up_place
         self._running += 1
         in_flight.add(1)
@@ -177,11 +177,10 @@ class McpEndpoint:
             view=view,
             answer=exchange,
             hops=int(headers[HOPS]) if HOPS in headers else 0,
+            user_agent=admittance.user_agent(headers.get(b"user-agent")),
         )
 
     def _client_ip(self, scope: Scope) -> str | None:
-        if not self._policy.forwards_client_ip:
-            return None
         peer = scope.get("client")
         # Every proxy may have added a line of its own.
         lines = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]

@@ -136,6 +136,8 @@ class Exchange:
         await self.json(error.http_status, error_message(message_id, error, self.request_id))
 
     async def _stream(self, chunk: bytes) -> None:
+        if self.is_done:
+            return
         if self._writing is None:
             self._writing = asyncio.Lock()
         async with self._writing:

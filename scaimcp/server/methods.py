@@ -16,8 +16,8 @@ from msgspec import UNSET
 
 from scaimcp.errors import InputNeeded, ProtocolError, RequestRefused, ToolError
 from scaimcp.gateway.gateway import Gateway, Visible
-from scaimcp.gateway.view import CALL_TOOL, View
-from scaimcp.remotes.naming import NameStyle
+from scaimcp.gateway.view import CALL_TOOL, GATEWAY_TOOLS, View
+from scaimcp.remotes.rules.naming import NameStyle
 from scaimcp.scaigrid.envelope import AuthenticationLost
 from scaimcp.sealing import Sealer
 from scaimcp.server import headers as header_rules
@@ -196,6 +196,10 @@ class Methods:
             raise ProtocolError(INVALID_PARAMS, "params.name is required")
         arguments = bytes(call.params.arguments)
         context, check = call.context, None
+        if name in GATEWAY_TOOLS:
+            # They show other tools, by the names that this client's lists show.
+            view = msgspec.structs.replace(call.view, names=call.style(self._renderer.name_style))
+            context = msgspec.structs.replace(context, view=view)
         if call.revision.is_modern:
             context = in_dialogue(context, call.params)
             check = partial(self._check_param_headers, call)

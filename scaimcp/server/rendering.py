@@ -13,10 +13,11 @@ import msgspec
 from msgspec import Raw
 
 from scaimcp.errors import GatewayError, InputNeeded
-from scaimcp.remotes.bridging import for_era
-from scaimcp.remotes.naming import NameStyle, listed_name
+from scaimcp.gateway.view import View
+from scaimcp.remotes.calls.bridging import for_era
+from scaimcp.remotes.rules.naming import NameStyle, listed_name
 from scaimcp.server.envelope import REQUEST_ID, SERVER_INFO, encode, error_object
-from scaimcp.server.revisions import Revision
+from scaimcp.server.revisions import V2025_11_25, Revision
 from scaimcp.types import Listed, Tool, ToolResult
 
 TTL_MS = 60_000
@@ -56,6 +57,11 @@ def foreign_fields(
     return fields
 
 
+def shown_name(tool: Tool, style: NameStyle) -> str:
+    """Return the name under which a tool is listed in `style`."""
+    return listed_name(tool.name, tool.alias, style) if tool.alias else tool.name
+
+
 def tool_fields(
     tool: Tool, revision: Revision, dialect: str, style: NameStyle = "dotted"
 ) -> dict[str, Any]:
@@ -68,7 +74,7 @@ def tool_fields(
         style: which of a remote tool's two names.
     """
     if tool.definition is not None:
-        name = listed_name(tool.name, tool.alias, style) if tool.alias else tool.name
+        name = shown_name(tool, style)
         foreign = foreign_fields(tool.definition, "name", name, revision)
         if dialect != "canonical":
             foreign["inputSchema"] = gemini(tool.input_schema)
@@ -90,6 +96,25 @@ def tool_fields(
     if revision.has_structure and tool.meta:
         fields["_meta"] = tool.meta
     return fields
+
+
+class ListedTools:
+    """Shows tools in results as lists show them.
+
+    ``names`` of the view is the style that was chosen for the client, "" for dotted names.
+    """
+
+    def name(self, tool: Tool, view: View) -> str:
+        """Return the name under which a tool is listed."""
+        return shown_name(tool, _style(view))
+
+    def definition(self, tool: Tool, view: View) -> dict[str, Any]:
+        """Return the definition, as the last revision of the handshake era spells it."""
+        return tool_fields(tool, V2025_11_25, view.dialect, _style(view))
+
+
+def _style(view: View) -> NameStyle:
+    return "safe" if view.names == "safe" else "dotted"
 
 
 def gemini(schema: Any) -> Any:

@@ -17,6 +17,7 @@ class Revision(msgspec.Struct, frozen=True):
         has_batches: JSON-RPC batches.
         has_annotations: tool annotations and audio content.
         has_structure: titles, output schemas, ``structuredContent``, ``_meta`` on tools.
+        elicitation: modes of questions to users, ``form`` and ``url``.
     """
 
     name: str
@@ -24,13 +25,14 @@ class Revision(msgspec.Struct, frozen=True):
     has_batches: bool = False
     has_annotations: bool = True
     has_structure: bool = True
+    elicitation: frozenset[str] = frozenset()
 
 
 V2024_11_05 = Revision("2024-11-05", has_annotations=False, has_structure=False)
 V2025_03_26 = Revision("2025-03-26", has_batches=True, has_structure=False)
-V2025_06_18 = Revision("2025-06-18")
-V2025_11_25 = Revision("2025-11-25")
-V2026_07_28 = Revision("2026-07-28", is_modern=True)
+V2025_06_18 = Revision("2025-06-18", elicitation=frozenset({"form"}))
+V2025_11_25 = Revision("2025-11-25", elicitation=frozenset({"form", "url"}))
+V2026_07_28 = Revision("2026-07-28", is_modern=True, elicitation=frozenset({"form", "url"}))
 
 HANDSHAKE = {r.name: r for r in (V2024_11_05, V2025_03_26, V2025_06_18, V2025_11_25)}
 MODERN = {V2026_07_28.name: V2026_07_28}

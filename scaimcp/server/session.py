@@ -15,6 +15,8 @@ import msgspec
 
 from scaimcp.errors import RequestRefused
 from scaimcp.sealing import Sealer
+from scaimcp.server.dialogue import modes_of
+from scaimcp.server.revisions import HANDSHAKE, Revision
 from scaimcp.types import Caller
 
 LIFE_SECONDS = 24 * 3600
@@ -24,7 +26,11 @@ _ID_BYTES = 4096
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True):
-    """The sealed content. ``capabilities`` are the client's top-level words that matter here."""
+    """The sealed content.
+
+    ``capabilities`` are the client's top-level words that matter here, ``modes`` the kinds of
+    question that it can show.
+    """
 
     tenant_id: str
     user_id: str
@@ -34,6 +40,11 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
     capabilities: tuple[str, ...]
     made_at: int
     nonce: bytes
+    modes: tuple[str, ...] = ()
+
+    def modes_in(self, revision: Revision) -> frozenset[str]:
+        """Return the kinds of question that a request of `revision` can carry to the client."""
+        return revision.elicitation.intersection(self.modes)
 
 
 class Sessions:
@@ -64,6 +75,7 @@ class Sessions:
             tuple(word for word in _KNOWN_CAPABILITIES if word in capabilities),
             int(self._wall()),
             os.urandom(16),
+            tuple(sorted(_modes(revision, capabilities))),
         )
         return self._sealer.seal(self._encode(session))
 
@@ -86,6 +98,15 @@ class Sessions:
         if session.made_at + LIFE_SECONDS < self._wall():
             return None
         return session
+
+
+def _modes(revision: str, capabilities: Mapping[str, Any]) -> frozenset[str]:
+    """Return the declared modes; before 2025-11-25 there is one, which nobody need name."""
+    known = HANDSHAKE[revision].elicitation if revision in HANDSHAKE else frozenset[str]()
+    declared = capabilities.get("elicitation")
+    if len(known) > 1:
+        return known & modes_of(declared)
+    return known if isinstance(declared, dict) else frozenset()
 
 
 def _unknown() -> RequestRefused:

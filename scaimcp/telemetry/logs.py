@@ -6,7 +6,8 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Literal
 
 import msgspec
 import structlog
@@ -19,6 +20,25 @@ _LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+# Nothing is written through it: it holds the level of our own lines.
+_OURS = logging.getLogger("scaimcp")
+
+
+def is_debugging() -> bool:
+    """Tell whether debug lines are written: even one that is dropped takes microseconds."""
+    return _OURS.isEnabledFor(logging.DEBUG)
+
+
+_IDS = ("request_id", "job_id")
+_work: ContextVar[tuple[str, str, str]] = ContextVar("scaimcp-work", default=("", "", ""))
+
+
+def working_for(kind: Literal["request_id", "job_id"], identity: str, tenant_id: str = "") -> None:
+    """Put the id of a request or job on every line of this task, and of tasks it starts.
+
+    Lines that name ids of their own keep them. `tenant_id` is "" where it is not known yet.
+    """
+    _work.set((kind, identity, tenant_id))
 
 
 def configure_logs(level: str, form: str) -> None:
@@ -30,6 +50,7 @@ def configure_logs(level: str, form: str) -> None:
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _with_id,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -52,6 +73,7 @@ def configure_logs(level: str, form: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    _OURS.setLevel(_LEVELS[level])
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(_LEVELS[level], logging.WARNING))
@@ -60,6 +82,15 @@ def configure_logs(level: str, form: str) -> None:
 def get_logger(name: str) -> Any:
     """Return a logger whose lines carry ``component=name``."""
     return structlog.get_logger(component=name)
+
+
+def _with_id(_logger: Any, _name: str, event: Any) -> Any:
+    kind, identity, tenant_id = _work.get()
+    if identity and not any(event.get(name) for name in _IDS):
+        event[kind] = identity
+        if tenant_id:
+            event.setdefault("tenant_id", tenant_id)
+    return event
 
 
 def _to_json(event: Any, **_: Any) -> str:

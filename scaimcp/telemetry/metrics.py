@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -11,6 +13,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+# What the gateway itself takes for a call is well below a millisecond.
+_SHORT_BUCKETS = (0.0001, 0.00025, 0.0005, *_BUCKETS)
 _SECONDS = "duration_seconds"
 
 REQUESTS = Counter(
@@ -100,8 +104,72 @@ REMOTE_FINDINGS = Counter(
     ("rule", "severity"),
     registry=None,
 )
+REMOTE_CALLS = Counter(
+    "scaimcp_remote_calls",
+    "Calls of remote servers that were let through",
+    ("kind", "outcome", "era"),
+    registry=None,
+)
+REMOTE_CALL_DURATION = Histogram(
+    f"scaimcp_remote_call_{_SECONDS}",
+    "Time of a call of a remote server, from being let through to its answer",
+    ("kind", "outcome"),
+    registry=None,
+    buckets=_BUCKETS,
+)
+REMOTE_OVERHEAD = Histogram(
+    "scaimcp_remote_gateway_overhead_seconds",
+    "Time that the gateway itself takes for a call, without waiting for a place or the server",
+    ("kind",),
+    registry=None,
+    buckets=_SHORT_BUCKETS,
+)
+REMOTE_QUEUE_WAIT = Histogram(
+    "scaimcp_remote_queue_wait_seconds",
+    "Time that a call waits for a place among the calls to its server",
+    registry=None,
+    buckets=_BUCKETS,
+)
+REMOTE_SESSION_RESTARTS = Counter(
+    "scaimcp_remote_session_restarts",
+    "Requests sent again because the server had forgotten the session",
+    ("outcome",),
+    registry=None,
+)
+REMOTE_INFLIGHT = Gauge(
+    "scaimcp_remote_inflight_calls",
+    "Calls of remote servers that run",
+    registry=None,
+    multiprocess_mode="livesum",
+)
+REMOTE_HELD = Gauge(
+    "scaimcp_remote_held_calls",
+    "Calls that wait for an answer of their user",
+    registry=None,
+    multiprocess_mode="livesum",
+)
+REMOTE_SESSIONS = Gauge(
+    "scaimcp_remote_pool_sessions",
+    "Sessions with remote servers that are open",
+    ("state",),
+    registry=None,
+    multiprocess_mode="livesum",
+)
+REMOTE_BREAKERS = Gauge(
+    "scaimcp_remote_breaker_servers",
+    "Remote servers that calls are kept from, or that are tried again",
+    ("state",),
+    registry=None,
+    multiprocess_mode="livesum",
+)
+REMOTE_CATALOG_LAG = Gauge(
+    "scaimcp_remote_catalog_lag_seconds",
+    "Age of the oldest catalogue that was served lately, since it was compared with the database",
+    registry=None,
+    multiprocess_mode="livemax",
+)
 
-_ALL = (
+_ALL: list[Any] = [
     REQUESTS,
     REQUEST_DURATION,
     INFLIGHT,
@@ -122,7 +190,17 @@ _ALL = (
     REMOTE_ENDPOINTS_REFUSED,
     REMOTE_FINDINGS,
     CONSENTS,
-)
+    REMOTE_CALLS,
+    REMOTE_CALL_DURATION,
+    REMOTE_OVERHEAD,
+    REMOTE_QUEUE_WAIT,
+    REMOTE_SESSION_RESTARTS,
+    REMOTE_INFLIGHT,
+    REMOTE_HELD,
+    REMOTE_SESSIONS,
+    REMOTE_BREAKERS,
+    REMOTE_CATALOG_LAG,
+]
 
 
 class Counted:
@@ -152,16 +230,17 @@ class Counted:
 class Timed:
     """Counts durations into the metric's buckets on the hot path, as `Counted` does."""
 
-    __slots__ = ("_child", "_pending", "_total")
+    __slots__ = ("_bounds", "_child", "_pending", "_total")
 
     def __init__(self, child: Any) -> None:
         self._child = child
-        self._pending = [0] * len(child._buckets)
+        self._bounds = child._upper_bounds
+        self._pending = [0] * len(self._bounds)
         self._total = 0.0
 
     def observe(self, seconds: float) -> None:
         """Count one duration."""
-        self._pending[bisect_left(_BUCKETS, seconds)] += 1
+        self._pending[bisect_left(self._bounds, seconds)] += 1
         self._total += seconds
 
     def flush(self) -> None:
@@ -174,7 +253,53 @@ class Timed:
         self._total = 0.0
 
 
-_hot: list[Counted | Timed] = []
+class Level:
+    """A gauge that is looked up when the metrics are read, not counted along the way.
+
+    It shows the sum over all lookups, of which each open pool or breaker has one.
+    """
+
+    __slots__ = ("_child", "_lookups")
+
+    def __init__(self, child: Any) -> None:
+        self._child = child
+        self._lookups: list[Callable[[], float]] = []
+
+    @contextmanager
+    def shown(self, lookup: Callable[[], float]) -> Iterator[None]:
+        """Count what `lookup` returns as long as the block runs; it is quick and never raises."""
+        self._lookups.append(lookup)
+        try:
+            yield
+        finally:
+            self._lookups.remove(lookup)
+
+    def flush(self) -> None:
+        """Look the value up."""
+        self._child.set(sum([lookup() for lookup in self._lookups]))
+
+
+class Peak:
+    """A gauge of the highest value since the metrics were read last."""
+
+    __slots__ = ("_child", "value")
+
+    def __init__(self, child: Any) -> None:
+        self._child = child
+        self.value = 0.0
+
+    def see(self, value: float) -> None:
+        """Take one value in."""
+        if value > self.value:
+            self.value = value
+
+    def flush(self) -> None:
+        """Hand over the highest value, and begin anew."""
+        self._child.set(self.value)
+        self.value = 0.0
+
+
+_hot: list[Counted | Timed | Level | Peak] = []
 
 
 def _kept(instrument: Any) -> Any:
@@ -183,6 +308,15 @@ def _kept(instrument: Any) -> Any:
 
 
 in_flight: Counted = _kept(Counted(INFLIGHT))
+remote_in_flight: Counted = _kept(Counted(REMOTE_INFLIGHT))
+# Whoever holds a call adds 1 when it begins to wait and -1 when it does not wait any more.
+held_calls: Counted = _kept(Counted(REMOTE_HELD))
+queue_wait: Timed = _kept(Timed(REMOTE_QUEUE_WAIT))
+busy_sessions: Level = _kept(Level(REMOTE_SESSIONS.labels("busy")))
+idle_sessions: Level = _kept(Level(REMOTE_SESSIONS.labels("idle")))
+open_breakers: Level = _kept(Level(REMOTE_BREAKERS.labels("open")))
+trying_breakers: Level = _kept(Level(REMOTE_BREAKERS.labels("half_open")))
+catalog_lag: Peak = _kept(Peak(REMOTE_CATALOG_LAG))
 
 
 @cache
@@ -207,10 +341,34 @@ def tool_call_outcome(source: str, outcome: str) -> Counted:
     return kept
 
 
+@cache
+def remote_call_outcome(kind: str, outcome: str, era: str) -> tuple[Counted, Timed, Timed]:
+    """Return count, duration and overhead of calls of remote servers with these labels."""
+    count = _kept(Counted(REMOTE_CALLS.labels(kind, outcome, era)))
+    return count, _call_duration(kind, outcome), _overhead(kind)
+
+
+@cache
+def _call_duration(kind: str, outcome: str) -> Timed:
+    kept: Timed = _kept(Timed(REMOTE_CALL_DURATION.labels(kind, outcome)))
+    return kept
+
+
+@cache
+def _overhead(kind: str) -> Timed:
+    kept: Timed = _kept(Timed(REMOTE_OVERHEAD.labels(kind)))
+    return kept
+
+
 def flush() -> None:
     """Hand everything counted on the hot path to the metrics, before they are read."""
     for instrument in _hot:
         instrument.flush()
+
+
+def show(*more: Any) -> None:
+    """Render further metrics with the rest: those that only some processes have."""
+    _ALL.extend(metric for metric in more if metric not in _ALL)
 
 
 def render(multiprocess_dir: str | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""Keep calls from a server that cannot be reached. In memory, per process. Pure but for a clock.
+"""Keep calls from a server that cannot be reached. In memory, per process.
 
 Five transport failures in a row within 30 s open the circuit for 10 s; then one trial call
 decides. Deadlines do not count: one slow tool must not close the others. Spec: remote-servers 5.
@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
+from scaimcp.telemetry.logs import get_logger
 from scaimcp.upstream.errors import (
     CircuitOpenError,
     PoolExhaustedError,
@@ -25,6 +26,8 @@ WINDOW_SECONDS = 30.0
 OPEN_SECONDS = 10.0
 # What says nothing about the server: the circuit stays as it is.
 _NEUTRAL = (UpstreamTimeout, RemoteBusyError, PoolExhaustedError, CircuitOpenError)
+
+_log = get_logger("scaimcp.upstream")
 
 
 class _Circuit:
@@ -55,8 +58,14 @@ class Breaker:
         return _Guard(self, server_id)
 
     def open_servers(self) -> int:
-        """Count the circuits that are open, for the metric."""
+        """Count the circuits that are open, those of `trying_servers` included."""
         return sum([circuit.open_until is not None for circuit in self._circuits.values()])
+
+    def trying_servers(self) -> int:
+        """Count the open circuits that would let a trial call through, or wait for one."""
+        now = self._monotonic()
+        opens = [circuit.open_until for circuit in self._circuits.values()]
+        return sum([at is not None and at <= now for at in opens])
 
     def forget(self, server_id: str) -> None:
         """Start afresh with a server, as after a change of its configuration."""
@@ -85,9 +94,13 @@ class Breaker:
         if error is None or (isinstance(error, UpstreamError) and _shows_life(error)):
             self._circuits.pop(server_id, None)
         elif isinstance(error, UpstreamError) and error.is_transport:
-            self._fail(self._circuits.setdefault(server_id, _Circuit()), is_trial=is_trial)
-        elif is_trial and (circuit := self._circuits.get(server_id)) is not None:
-            circuit.is_trying = False
+            circuit = self._circuits.setdefault(server_id, _Circuit())
+            was_open = circuit.open_until is not None
+            self._fail(circuit, is_trial=is_trial)
+            if circuit.open_until is not None and (is_trial or not was_open):
+                _log.warning("remote_breaker_opened", server_id=server_id, outcome=error.code)
+        elif is_trial and (trying := self._circuits.get(server_id)) is not None:
+            trying.is_trying = False
 
     def _fail(self, circuit: _Circuit, *, is_trial: bool) -> None:
         now = self._monotonic()

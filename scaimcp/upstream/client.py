@@ -10,6 +10,7 @@ import itertools
 import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -17,6 +18,7 @@ import msgspec
 
 from scaimcp.deadline import Deadline
 from scaimcp.errors import GatewayError
+from scaimcp.upstream.answering import ELICITATION, Answering, Post
 from scaimcp.upstream.errors import (
     ProtocolError,
     UnsupportedProtocolVersionError,
@@ -47,8 +49,6 @@ from scaimcp.upstream.wire import (
 )
 
 CLOSE_SECONDS = 2.0
-FORM = ("form",)
-_ELICITATION = "elicitation/create"
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,4096}")
 _numbers = itertools.count(1)
 
@@ -114,6 +114,29 @@ async def _unanswered(message: Message) -> None:
     """Leave a server's request alone: this era has none, so there is no way to answer."""
 
 
+class _Questions(Answering):
+    """Breaks off the reading of the server's stream when there will be no answer."""
+
+    __slots__ = ("_cancelling", "_error", "_reader")
+
+    def __init__(self, listener: Listener, deadline: Deadline, post: Post) -> None:
+        super().__init__(listener, deadline, post, self._break_off)
+        self._reader = asyncio.current_task()
+        self._cancelling = self._reader.cancelling() if self._reader is not None else 0
+        self._error: GatewayError | None = None
+
+    def _break_off(self, error: GatewayError) -> None:
+        self._error = error
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def failure(self) -> GatewayError | None:
+        """Return why the reading was broken off; None where somebody else has cancelled it."""
+        if self._error is None or self._reader is None:
+            return None
+        return self._error if self._reader.uncancel() <= self._cancelling else None
+
+
 class LegacySession:
     """A session of the handshake era over streamable HTTP; used by several calls at once."""
 
@@ -137,8 +160,8 @@ class LegacySession:
         meta = legacy_meta(number if ask.is_progress_wanted else None)
         body = request_bytes(number, ask.method, ask.params, meta)
         try:
-            with Deadline(ask.seconds):
-                return await self._exchange(target, ask, number, body)
+            with Deadline(ask.seconds) as deadline:
+                return await self._exchange(target, ask, number, body, deadline)
         except TimeoutError:
             self._announce_cancelled(number, "deadline")
             raise timed_out(ask.seconds) from None
@@ -146,18 +169,37 @@ class LegacySession:
             self._announce_cancelled(number, "cancelled")
             raise
 
-    async def _exchange(self, target: Target, ask: Ask, number: int, body: bytes) -> msgspec.Raw:
+    async def _exchange(
+        self, target: Target, ask: Ask, number: int, body: bytes, deadline: Deadline
+    ) -> msgspec.Raw:
         headers = self._headers(target)
         session_id = self.handshake.session_id
+        questions: _Questions | None = None
 
         async def answer(message: Message) -> None:
-            result = await answer_to(message, ask.listener)
+            nonlocal questions
+            if message.method == ELICITATION and ask.listener is not None:
+                if questions is None:
+                    questions = _Questions(ask.listener, deadline, partial(self._post, target))
+                questions.take(message)
+                return
+            result = await answer_to(message, None)
             await self._post(target, answer_bytes(bytes(message.id), result))
 
-        async with sent(self._http, target, headers, body, redirects=ask.redirects) as response:
-            if response.status >= 400:
-                raise await refusal(response, target, is_modern=False, session_id=session_id)
-            return await read_result(response, target, ask, number, answer)
+        try:
+            async with sent(self._http, target, headers, body, redirects=ask.redirects) as response:
+                if response.status >= 400:
+                    raise await refusal(response, target, is_modern=False, session_id=session_id)
+                return await read_result(response, target, ask, number, answer)
+        except asyncio.CancelledError:
+            failure = questions.failure() if questions is not None else None
+            if failure is None:
+                raise
+            self._announce_cancelled(number, "unanswered")
+            raise failure from None
+        finally:
+            if questions is not None:
+                await questions.end()
 
     async def notify(self, method: str, params: bytes = b"{}") -> None:
         """Send a notification.
@@ -165,7 +207,7 @@ class LegacySession:
         Raises:
             UpstreamError: it was not accepted.
         """
-        target = self._opener()
+        target = await self._opener()
         body = notification_bytes(method, params)
         async with sent(self._http, target, self._headers(target), body, redirects=1) as response:
             if response.status >= 400:
@@ -178,7 +220,7 @@ class LegacySession:
             if self._tasks:
                 await asyncio.wait(tuple(self._tasks))
             if self.handshake.session_id is not None:
-                target = self._opener()
+                target = await self._opener()
                 headers = self._headers(target)
                 async with sent(self._http, target, headers, None, verb="DELETE"):
                     pass
@@ -219,8 +261,8 @@ async def answer_to(message: Message, listener: Listener | None) -> bytes | None
     """
     if message.method == "ping":
         return b"{}"
-    if message.method == _ELICITATION and listener is not None:
-        return await listener.asked(_ELICITATION, bytes(message.params))
+    if message.method == ELICITATION and listener is not None:
+        return await listener.asked(ELICITATION, bytes(message.params))
     return None
 
 
@@ -246,7 +288,7 @@ async def open_legacy(
     http: aiohttp.ClientSession,
     opener: Opener,
     *,
-    elicitation: tuple[str, ...] = FORM,
+    elicitation: tuple[str, ...] = (),
     seconds: float = PROBE_SECONDS,
 ) -> AsyncIterator[LegacySession]:
     """Open a session with ``initialize`` and end it with DELETE, in one task.
@@ -263,7 +305,7 @@ async def open_legacy(
     """
     try:
         with Deadline(seconds):
-            handshake = await _initialize(http, opener(), elicitation)
+            handshake = await _initialize(http, await opener(), elicitation)
             session = LegacySession(http, opener, handshake)
             await session.notify("notifications/initialized")
     except TimeoutError:

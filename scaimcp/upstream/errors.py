@@ -196,6 +196,15 @@ class PoolExhaustedError(UpstreamError):
     name = "PoolExhaustedError"
 
 
+class ElicitationLostError(UpstreamError):
+    """What the server has asked in a call is not answered any more, so the call was given up."""
+
+    name = "ElicitationLostError"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, was_sent=True)
+
+
 class McpError(UpstreamError):
     """The server's own JSON-RPC error.
 

@@ -101,7 +101,8 @@ class EventReader:
             self._is_first = False
             line = line.removeprefix(_BOM)
         if not line:
-            if self._data:
+            # An event without data says nothing; servers that can resume begin with one.
+            if any(self._data):
                 events.append(Event(self._kind or "message", b"\n".join(self._data)))
             self._data = []
             self._kind = ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import Any
 
 import aiohttp
@@ -56,8 +56,87 @@ Answerer = Callable[[Message], Awaitable[None]]
 """Answers a request of the server that came on the stream of ours."""
 
 
-@asynccontextmanager
-async def sent(
+class Sent:
+    """One message on its way, and its answer for as long as the block lasts.
+
+    An answer that was not read whole is broken off: closing the stream is how a request of
+    2026-07-28 is cancelled. A class, for a generator would cost twice as much on every call.
+    """
+
+    __slots__ = ("_body", "_headers", "_http", "_redirects", "_response", "_url", "_verb")
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        url: URL,
+        verb: str,
+        headers: dict[str, str],
+        body: bytes | None,
+    ) -> None:
+        self._http = http
+        self._url = url
+        self._verb = verb
+        self._headers = headers
+        self._body = body
+        self._redirects = 0
+        self._response: aiohttp.ClientResponse | None = None
+
+    def following(self, redirects: int) -> Sent:
+        """Follow at most so many redirects within the origin."""
+        self._redirects = redirects
+        return self
+
+    async def __aenter__(self) -> aiohttp.ClientResponse:
+        """Send, and return the answer once its headers are there.
+
+        Raises:
+            UpstreamError: no answer, or a redirect that is not followed.
+        """
+        try:
+            response = await self._sent(self._url)
+            while 300 <= response.status < 400:
+                url = _followed(response, self._url, self._redirects)
+                self._redirects -= 1
+                self._give_back()
+                response = await self._sent(url)
+        except _Failure as error:
+            self._give_back()
+            raise translated(error) from None
+        except BaseException:
+            self._give_back()
+            raise
+        return response
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the connection back, or break it off; connection failures get their names."""
+        self._give_back()
+        if isinstance(error, _Failure):
+            raise translated(error) from None
+
+    async def _sent(self, url: URL) -> aiohttp.ClientResponse:
+        response = self._response = await self._http.request(
+            self._verb,
+            url,
+            data=_streamed(self._body),
+            headers=self._headers,
+            allow_redirects=False,
+        )
+        _check_headers(response)
+        return response
+
+    def _give_back(self) -> None:
+        """Give the connection back after a whole body, and close it after half a one."""
+        response, self._response = self._response, None
+        if response is not None:
+            response.release() if response.content.at_eof() else response.close()
+
+
+def sent(
     http: aiohttp.ClientSession,
     target: Target,
     headers: dict[str, str],
@@ -65,34 +144,11 @@ async def sent(
     *,
     verb: str = "POST",
     redirects: int = 0,
-) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Send one message and give its answer; an answer that was not read whole is broken off.
-
-    Closing the stream is how a request of 2026-07-28 is cancelled.
-
-    Raises:
-        UpstreamError: no answer, or a redirect that is not followed.
-    """
+) -> Sent:
+    """Send one message in an ``async with`` block, and give its answer there."""
     if body is not None:
         headers["Content-Type"] = _JSON
-    origin = url = parsed(target.url)
-    try:
-        while True:
-            response = await http.request(
-                verb, url, data=_streamed(body), headers=headers, allow_redirects=False
-            )
-            try:
-                _check_headers(response)
-                if not 300 <= response.status < 400:
-                    yield response
-                    return
-                url = _followed(response, origin, redirects)
-                redirects -= 1
-            finally:
-                # Gives the connection back after a whole body, and closes it after half a one.
-                response.release() if response.content.at_eof() else response.close()
-    except _Failure as error:
-        raise translated(error) from None
+    return Sent(http, parsed(target.url), verb, headers, body).following(redirects)
 
 
 def _streamed(body: bytes | None) -> bytes | io.BytesIO | None:

@@ -73,6 +73,11 @@ class Listed(msgspec.Struct):
     pages: int = 0
     is_cut: bool = False
 
+    @property
+    def is_whole(self) -> bool:
+        """False where definitions that count may stand on pages that were not read."""
+        return not self.is_cut or self.surplus > 0
+
 
 async def read_list(
     session: Session, opener: Opener, kind: str, budget: Budget | None = None
@@ -128,7 +133,11 @@ async def _page(session: Session, opener: Opener, rules: ListKind, cursor: str) 
         depth=PAGE_DEPTH,
         redirects=3,
     )
-    return await once_more(lambda: session.request(opener(), ask))
+
+    async def request() -> msgspec.Raw:
+        return await session.request(await opener(), ask)
+
+    return await once_more(request)
 
 
 def _read_page(page: msgspec.Raw, member: str) -> tuple[list[msgspec.Raw], str]:

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from scaimcp.deadline import Deadline
-from scaimcp.upstream.client import FORM, ModernSession, discover, open_legacy
+from scaimcp.upstream.client import ModernSession, discover, open_legacy
 from scaimcp.upstream.errors import (
     ConnectError,
     McpError,
@@ -53,7 +53,7 @@ class Opening(msgspec.Struct, frozen=True):
     opener: Opener
     transport: str = "streamable_http"
     era: str | None = None
-    elicitation: tuple[str, ...] = FORM
+    elicitation: tuple[str, ...] = ()
     seconds: float = PROBE_SECONDS
     told: Callable[[Handshake], None] | None = None
 
@@ -105,7 +105,7 @@ async def _opened(http: aiohttp.ClientSession, opening: Opening, stack: AsyncExi
             handshake = await _modern(http, opening)
             if handshake is not None:
                 return ModernSession(http, handshake)
-        if await looks_like_sse(http, opening.opener()):
+        if await looks_like_sse(http, await opening.opener()):
             error.message += _HINT
         raise
 
@@ -117,8 +117,12 @@ async def _modern(http: aiohttp.ClientSession, opening: Opening) -> Handshake | 
         UpstreamError: an answer that no other era would change.
     """
     seconds = min(SILENCE_SECONDS, opening.seconds)
+
+    async def ask() -> Handshake:
+        return await discover(http, await opening.opener(), seconds)
+
     try:
-        return await once_more(lambda: discover(http, opening.opener(), seconds))
+        return await once_more(ask)
     except McpError as error:
         return _era_of(error)
     except UnsupportedProtocolVersionError as error:

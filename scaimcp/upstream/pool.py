@@ -15,6 +15,8 @@ import aiohttp
 import msgspec
 
 from scaimcp.errors import GatewayError
+from scaimcp.telemetry.logs import get_logger
+from scaimcp.telemetry.metrics import REMOTE_SESSION_RESTARTS
 from scaimcp.upstream.client import CLOSE_SECONDS
 from scaimcp.upstream.errors import (
     ConnectError,
@@ -33,6 +35,7 @@ AGE_SECONDS = 3_600.0
 WAIT_SECONDS = 2.0
 DRAIN_SECONDS = 5.0
 EVERYBODY = "-"
+_log = get_logger("scaimcp.upstream")
 
 
 class SessionKey(msgspec.Struct, frozen=True):
@@ -45,6 +48,8 @@ class SessionKey(msgspec.Struct, frozen=True):
         user: the caller's user id.
         is_per_user: the user's id is forwarded, so no session serves two users. Without it a
             session is shared as long as the server gives it no id.
+        modes: elicitation modes that the session declares, sorted: it serves only calls whose
+            users can be asked in just these.
     """
 
     server_id: str
@@ -52,6 +57,7 @@ class SessionKey(msgspec.Struct, frozen=True):
     config_version: int
     user: str
     is_per_user: bool = False
+    modes: tuple[str, ...] = ()
 
     def shared(self) -> SessionKey:
         """Return the key of a session that everybody may use."""
@@ -153,11 +159,17 @@ class SessionPool:
         if left <= 0:
             raise timed_out(ask.seconds)
         again = msgspec.structs.replace(ask, seconds=left)
+        outcome = "failed"
         try:
             async with self.lease(key, opening, left) as session:
-                return await session.request(target, again)
+                result = await session.request(target, again)
+                outcome = "ok"
+                return result
         except SessionUnknown:
             raise ProtocolError("The server forgets its sessions at once.") from None
+        finally:
+            REMOTE_SESSION_RESTARTS.labels(outcome).inc()
+            _log.info("remote_session_restarted", server_id=key.server_id, outcome=outcome)
 
     @asynccontextmanager
     async def lease(
@@ -218,9 +230,11 @@ class SessionPool:
         """Take a place in an open session, the user's own first, or start one."""
         if self._is_closed:
             raise PoolExhaustedError("The gateway is shutting down.")
+        # Over HTTP+SSE a question does not say which call it belongs to.
+        most = 1 if key.modes and opening.transport == "sse" else CALLS_PER_SESSION
         for one in (key,) if key.is_per_user else (key, key.shared()):
             for entry in self._entries.get(one, ()):
-                if entry.is_live and entry.calls < CALLS_PER_SESSION:
+                if entry.is_live and entry.calls < most:
                     entry.calls += 1
                     return entry
         if len(self._owners) >= self._most:

@@ -6,7 +6,7 @@ travel. Spec: remote-servers 5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -42,8 +42,16 @@ class Target(msgspec.Struct, frozen=True):
         return tuple(value.reveal() for _, value in self.credentials)
 
 
-Opener = Callable[[], Target]
+Opener = Callable[[], Awaitable[Target]]
 """Opens the sealed credential and returns where to go: once per outbound request."""
+
+
+class QuestionRefused(Exception):
+    """A server's question is answered with an error of its own; `error` is encoded."""
+
+    def __init__(self, error: bytes) -> None:
+        super().__init__("the question is refused")
+        self.error = error
 
 
 class Listener(Protocol):
@@ -57,7 +65,14 @@ class Listener(Protocol):
         ...
 
     async def asked(self, method: str, params: bytes) -> bytes | None:
-        """Answer ``elicitation/create`` with an encoded result; None refuses it (-32601)."""
+        """Answer ``elicitation/create`` with an encoded result; None refuses it (-32601).
+
+        The deadline of the request stands still meanwhile.
+
+        Raises:
+            QuestionRefused: the server gets this error.
+            GatewayError: there will be no answer; the request is given up.
+        """
         ...
 
 
@@ -158,6 +173,14 @@ def get_prompt(name: str, arguments: bytes, more: Mapping[str, bytes] | None = N
     """Return a ``prompts/get``; parameters as for `call_tool`."""
     fields = {"name": encode(name), "arguments": arguments, **(more or {})}
     return Ask("prompts/get", joined(fields), name)
+
+
+def with_more(ask: Ask, more: Mapping[str, bytes]) -> Ask:
+    """Return a request for a tool, a resource or a prompt with further encoded parameters."""
+    if not more:
+        return ask
+    params = b"%b,%b" % (ask.params[:-1], joined(more)[1:])
+    return msgspec.structs.replace(ask, params=params)
 
 
 def complete(params: bytes) -> Ask:

@@ -6,9 +6,11 @@ Spec: remote-servers 5 (concurrency).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from types import TracebackType
 
+from scaimcp.telemetry.metrics import queue_wait
 from scaimcp.upstream.errors import RemoteBusyError
 
 WAIT_SECONDS = 2.0
@@ -63,8 +65,13 @@ class Slots:
             places = self._servers[server_id] = _Places()
         if self._is_free(places, caller):
             self._enter(places, caller)
-        else:
+            queue_wait.observe(0.0)
+            return
+        started = time.perf_counter()
+        try:
             await self._wait(places, caller)
+        finally:
+            queue_wait.observe(time.perf_counter() - started)
 
     def give_back(self, server_id: str, caller: str) -> None:
         """Give a place back; who has waited longest and may have it gets it."""

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -17,7 +18,8 @@ import msgspec
 from scaimcp.deadline import Deadline
 from scaimcp.errors import GatewayError
 from scaimcp.jsontext import depth_exceeds
-from scaimcp.upstream.client import CLOSE_SECONDS, FORM, answer_to, read_told, shaken
+from scaimcp.upstream.answering import ELICITATION, Answering
+from scaimcp.upstream.client import CLOSE_SECONDS, answer_to, read_told, shaken
 from scaimcp.upstream.errors import (
     ConnectError,
     EndpointForbiddenError,
@@ -59,14 +61,16 @@ _HINT_SECONDS = 1.0
 class _Waiting:
     """A request whose answer is still to come."""
 
-    __slots__ = ("answer", "ask", "target")
+    __slots__ = ("answer", "ask", "deadline", "questions", "target")
 
     def __init__(self, target: Target, ask: Ask) -> None:
         self.target = target
         self.ask = ask
         self.answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self.deadline = Deadline(ask.seconds)
+        self.questions: Answering | None = None
 
-    def fail(self, error: UpstreamError) -> None:
+    def fail(self, error: GatewayError) -> None:
         """End the wait with an error, unless it is over."""
         if not self.answer.done():
             self.answer.set_exception(error)
@@ -101,9 +105,8 @@ class SseSession:
         body = request_bytes(number, ask.method, ask.params, meta)
         waiting = self._waiting[number] = _Waiting(target, ask)
         try:
-            with Deadline(ask.seconds):
-                await self._post(target, body, redirects=ask.redirects)
-                message = await waiting.answer
+            with waiting.deadline:
+                message = await self._answered(waiting, body)
             return outcome(message, target)
         except TimeoutError:
             self._announce_cancelled(number)
@@ -114,6 +117,14 @@ class SseSession:
         finally:
             del self._waiting[number]
 
+    async def _answered(self, waiting: _Waiting, body: bytes) -> Message:
+        try:
+            await self._post(waiting.target, body, redirects=waiting.ask.redirects)
+            return await waiting.answer
+        finally:
+            if waiting.questions is not None:
+                await waiting.questions.end()
+
     async def shake(self, elicitation: tuple[str, ...]) -> None:
         """Do the handshake.
 
@@ -121,10 +132,10 @@ class SseSession:
             UpstreamError: any failure.
         """
         ask = Ask("initialize", initialize_params(elicitation))
-        told = read_told(await self.request(self._opener(), ask))
+        told = read_told(await self.request(await self._opener(), ask))
         # The endpoint itself stands for the session: it must not be shared between users.
         self.handshake = shaken(told, self._endpoint)
-        await self._post(self._opener(), notification_bytes("notifications/initialized"))
+        await self._send(notification_bytes("notifications/initialized"))
 
     async def _post(self, target: Target, body: bytes, redirects: int = 1) -> None:
         headers = legacy_headers(target, self.handshake.version, None)
@@ -157,7 +168,7 @@ class SseSession:
             if message.method is None:
                 self._settle(message, event.data)
             elif message.id:
-                self._later(self._answer(message))
+                self._asked(message)
             else:
                 await self._tell(message)
 
@@ -182,17 +193,34 @@ class SseSession:
             if is_mine and waiting.ask.listener is not None:
                 await waiting.ask.listener.notified(message.method or "", params)
 
-    async def _answer(self, message: Message) -> None:
+    def _asked(self, message: Message) -> None:
         """Answer a request of the server; with several calls running nobody can be asked."""
-        only = tuple(self._waiting.values())
-        listener = only[0].ask.listener if len(only) == 1 else None
-        result = await answer_to(message, listener)
-        await self._post(self._opener(), answer_bytes(bytes(message.id), result))
+        if message.method == ELICITATION and len(self._waiting) == 1:
+            ((number, only),) = self._waiting.items()
+            listener = only.ask.listener
+            if listener is not None:
+                if only.questions is None:
+                    give_up = partial(self._give_up, number)
+                    only.questions = Answering(listener, only.deadline, self._send, give_up)
+                only.questions.take(message)
+                return
+        self._later(self._answer(message))
+
+    async def _answer(self, message: Message) -> None:
+        result = await answer_to(message, None)
+        await self._send(answer_bytes(bytes(message.id), result))
+
+    async def _send(self, body: bytes) -> None:
+        await self._post(await self._opener(), body)
+
+    def _give_up(self, number: int, error: GatewayError) -> None:
+        self._announce_cancelled(number)
+        self._waiting[number].fail(error)
 
     def _announce_cancelled(self, number: int) -> None:
         if self.is_usable:
             body = notification_bytes("notifications/cancelled", b'{"requestId":%d}' % number)
-            self._later(self._post(self._opener(), body))
+            self._later(self._send(body))
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(_quiet(work))
@@ -238,7 +266,7 @@ async def open_sse(
     http: aiohttp.ClientSession,
     opener: Opener,
     *,
-    elicitation: tuple[str, ...] = FORM,
+    elicitation: tuple[str, ...] = (),
     seconds: float = PROBE_SECONDS,
 ) -> AsyncIterator[SseSession]:
     """Open the stream, do the handshake, and close both in the same task.
@@ -247,17 +275,17 @@ async def open_sse(
         EndpointForbiddenError: the server names an endpoint of another origin.
         UpstreamError: any other failure.
     """
-    target = opener()
+    target = await opener()
     headers = base_headers(target) | {"Accept": _EVENTS}
     reading: asyncio.Task[None] | None = None
     session: SseSession | None = None
     deadline = asyncio.get_running_loop().time() + seconds
-    async with _stream(http, target, headers, seconds) as response:
+    async with open_stream(http, target, headers, seconds) as response:
         try:
             try:
                 with Deadline(deadline - asyncio.get_running_loop().time()):
                     reader = EventReader()
-                    endpoint, rest = await _endpoint(response, target, reader)
+                    endpoint, rest = await named_endpoint(response, target, reader)
                     session = SseSession(http, opener, endpoint)
                     for event in rest:
                         await session._take(event)
@@ -277,10 +305,16 @@ async def open_sse(
 
 
 @asynccontextmanager
-async def _stream(
+async def open_stream(
     http: aiohttp.ClientSession, target: Target, headers: dict[str, str], seconds: float
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Open the stream; the deadline covers the head of the answer only."""
+    """Open the stream; the deadline covers the head of the answer only.
+
+    Failures that the block meets while it reads are not translated.
+
+    Raises:
+        UpstreamError: no answer, a refusal, or no stream of events.
+    """
     context = sent(http, target, headers, None, verb="GET", redirects=3)
     try:
         with Deadline(seconds):
@@ -297,10 +331,15 @@ async def _stream(
         await context.__aexit__(None, None, None)
 
 
-async def _endpoint(
+async def named_endpoint(
     response: aiohttp.ClientResponse, target: Target, reader: EventReader
 ) -> tuple[str, list[Event]]:
-    """Return the endpoint that the first event names, and the events behind it."""
+    """Return the endpoint that the first event names, and the events behind it.
+
+    Raises:
+        EndpointForbiddenError: it is of another origin.
+        UpstreamError: the stream names none.
+    """
     try:
         async for chunk in response.content.iter_any():
             events = reader.feed(chunk)
@@ -333,6 +372,6 @@ async def looks_like_sse(http: aiohttp.ClientSession, target: Target) -> bool:
     with suppress(UpstreamError, TimeoutError), Deadline(_HINT_SECONDS):
         async with sent(http, target, headers, None, verb="GET") as response:
             if response.status == 200 and response.content_type == _EVENTS:
-                await _endpoint(response, target, EventReader())
+                await named_endpoint(response, target, EventReader())
                 return True
     return False

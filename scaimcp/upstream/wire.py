@@ -158,6 +158,11 @@ def answer_bytes(message_id: bytes, result: bytes | None) -> bytes:
     return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (message_id, result)
 
 
+def error_bytes(message_id: bytes, error: bytes) -> bytes:
+    """Join the answer that refuses a server's request with an encoded error."""
+    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (message_id, error)
+
+
 @lru_cache(256)
 def _text(value: str) -> bytes:
     return encode(value)

@@ -23,7 +23,7 @@ COUNTS = {
         "Deployment": 2,
         "Job": 1,
         "PodDisruptionBudget": 1,
-        "Service": 2,
+        "Service": 3,
         "ServiceAccount": 1,
     },
     "operators": {"ConfigMap": 1, "Deployment": 1, "Service": 2},
@@ -35,7 +35,7 @@ COUNTS = {
         "Job": 1,
         "NetworkPolicy": 2,
         "PodDisruptionBudget": 1,
-        "Service": 2,
+        "Service": 3,
         "ServiceAccount": 1,
         "ServiceMonitor": 1,
     },
@@ -45,6 +45,7 @@ SECRETS = {
     "SCAIMCP_REDIS_URL": "redis://queue:6379/0",
     "SCAIMCP_STATE_KEYS": support.STATE_KEYS,
     "SCAIMCP_PLATFORM_SERVICE_TOKEN": "token",
+    "SCAIMCP_LOGIN_CLIENT_SECRET": "hush",
     "OTEL_EXPORTER_OTLP_HEADERS": "a=b",
 }
 
@@ -129,6 +130,7 @@ def test_only_named_secrets_are_referenced(rendered: dict[str, Any]) -> None:
         ("scaimcp", "redis-url"),
         ("scaimcp", "state-keys"),
         ("scaimcp-platform", "token"),
+        ("scaimcp-login", "client-secret"),
         ("otel", "headers"),
     }
 
@@ -361,7 +363,14 @@ def test_metrics_have_a_service_of_their_own(case: dict[str, Any]) -> None:
     metrics = support.named(case, "Service", "-metrics")
     assert metrics["spec"]["type"] == "ClusterIP"
     assert [port["name"] for port in metrics["spec"]["ports"]] == ["metrics"]
-    [main] = [s for s in support.bodies(case, "Service") if s is not metrics]
+    others = [s for s in support.bodies(case, "Service") if s is not metrics]
+    for worker in [s for s in others if s["metadata"]["name"].endswith("-worker")]:
+        assert worker["spec"]["ports"] == metrics["spec"]["ports"]
+        assert worker["metadata"]["labels"] == metrics["metadata"]["labels"]
+        container = support.container(case, "worker")
+        assert [port["name"] for port in container["ports"]] == ["metrics"]
+        others.remove(worker)
+    [main] = others
     assert [port["name"] for port in main["spec"]["ports"]] == ["http"]
     for monitor in support.bodies(case, "ServiceMonitor"):
         wanted = monitor["spec"]["selector"]["matchLabels"].items()
@@ -392,7 +401,7 @@ def test_network_policies_open_only_what_is_served(rendered: dict[str, Any]) -> 
     assert http == {"ports": [{"port": "http", "protocol": "TCP"}]}
     assert metrics["from"] == [{"podSelector": {}}]
     worker = support.named(rendered["open_policy"], "NetworkPolicy", "-worker")["spec"]
-    assert worker["ingress"] == []
+    assert worker["ingress"] == [metrics]
     assert server["policyTypes"] == worker["policyTypes"] == ["Ingress"]
     limited = support.named(rendered["everything"], "NetworkPolicy", "-server")["spec"]
     assert limited["policyTypes"] == ["Ingress", "Egress"]

@@ -7,13 +7,10 @@ import json
 import re
 import signal
 import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,55 +18,12 @@ import pytest
 from scaimcp.dev.platform import SEED_LOGINS
 from scaimcp.dev.standin import LOGINS
 from tests.dev.helpers import is_gone, wait_until
+from tests.dev.running import COMMAND, SECONDS, Dev, leave_nothing_running
+
+__all__ = ["leave_nothing_running"]
 
 pytestmark = pytest.mark.slow
-COMMAND = (str(Path(sys.executable).with_name("scaimcp")), "dev", "--port", "0")
-SECONDS = 60.0
 PROCESSES = {"gateway", "worker", "platform", "postgres", "redis"}
-
-
-class Dev:
-    """A running `scaimcp dev`; a test that fails may leave it to `leave_nothing_running`."""
-
-    started: ClassVar[list[Dev]] = []
-
-    def __init__(self, directory: Path, *arguments: str) -> None:
-        self.ready_file = directory / f"ready-{len(self.started)}.json"
-        self.out = directory / f"out-{len(self.started)}"
-        self.begun = time.monotonic()
-        with self.out.open("wb") as out:
-            self.process = subprocess.Popen(
-                [*COMMAND, "--ready-file", str(self.ready_file), *arguments],
-                cwd=directory,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-            )
-        self.started.append(self)
-
-    def wait_ready(self) -> dict[str, Any]:
-        wait_until(lambda: self.ready_file.exists() or self.process.poll() is not None, SECONDS)
-        assert self.process.poll() is None, self.said
-        self.seconds = time.monotonic() - self.begun
-        document: dict[str, Any] = json.loads(self.ready_file.read_bytes())
-        return document
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(SECONDS)
-
-    @property
-    def said(self) -> str:
-        return self.out.read_text()
-
-
-@pytest.fixture(autouse=True)
-def leave_nothing_running() -> Iterator[None]:
-    yield
-    for dev in Dev.started:
-        if dev.process.poll() is None:
-            dev.end()
-    Dev.started.clear()
 
 
 def _rpc(
@@ -121,7 +75,7 @@ def test_a_newcomer_gets_a_gateway_that_works_and_leaves_nothing(open_dir: Path)
     ready = _get(f"{document['rest_url']}/readyz")
     assert ready == {
         "status": "ok",
-        "parts": {"database": "ok", "redis": "ok", "platform": "ok"},
+        "parts": {"postgres": "ok", "redis": "ok", "platform": "ok"},
     }
     _assert_all_roles_are_served(document)
     status, _, headers = _rpc(document["mcp_url"], None, "tools/list", {})

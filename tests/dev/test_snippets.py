@@ -7,8 +7,17 @@ from typing import Any
 import pytest
 
 from scaimcp.dev.banner import OWN_KEY, banner
-from scaimcp.dev.snippets import CLIENTS, claude_code, claude_desktop, curl, cursor, vs_code
+from scaimcp.dev.snippets import (
+    CLIENTS,
+    claude_code,
+    claude_desktop,
+    curl,
+    cursor,
+    person_token,
+    vs_code,
+)
 
+PLATFORM = "http://127.0.0.1:9"
 URL = "http://127.0.0.1:8080/mcp"
 TOKEN = "sgk_0123456789abcdef"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -55,9 +64,14 @@ def test_the_curl_line_lists_tools() -> None:
     assert json.loads(words[-1])["method"] == "tools/list"
 
 
+def test_the_line_that_signs_a_person_in_names_the_login() -> None:
+    words = shlex.split(person_token(PLATFORM, "user@acme.test"))
+    assert words[:3] == ["curl", "-sS", f"{PLATFORM}/__standin/tokens"]
+    assert json.loads(words[-1]) == {"login": "user@acme.test"}
+
+
 def _banner(tokens: dict[str, str], *, warn: bool = False) -> str:
-    platform = "http://127.0.0.1:9"
-    return banner(URL, tokens, platform_url=platform, kept="data in /data", warn=warn)
+    return banner(URL, tokens, platform_url=PLATFORM, kept="data in /data", warn=warn)
 
 
 def test_the_banner_names_endpoint_tokens_and_the_stand_in() -> None:
@@ -65,6 +79,7 @@ def test_the_banner_names_endpoint_tokens_and_the_stand_in() -> None:
     assert f"ScaiMCP is ready: {URL}\n" in text
     assert "a stand-in, not ScaiGrid" in text
     assert all(f"{role:<11}  {token}\n" in text for role, token in TOKENS.items())
+    assert f"  {person_token(PLATFORM, 'user@acme.test')}\n" in text
     assert all(f"\n{client}:\n" in text for client in CLIENTS)
     assert text.count(TOKEN) == 1 + len(CLIENTS)
     assert "WARNING" not in text
@@ -73,6 +88,7 @@ def test_the_banner_names_endpoint_tokens_and_the_stand_in() -> None:
 def test_the_banner_of_a_real_platform_shows_no_tokens() -> None:
     text = _banner({})
     assert "Tokens by role" not in text
+    assert "__standin" not in text
     assert "stand-in" not in text
     assert text.count(OWN_KEY) == len(CLIENTS)
 

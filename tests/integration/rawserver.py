@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -99,12 +100,15 @@ class RawServer:
     connections: int = 0
     lost: int = 0
     url: str = ""
+    current: WeakKeyDictionary[Writer, Seen] = field(default_factory=WeakKeyDictionary)
+    """What each connection asks now; `seen` has them in the order in which they came."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: Writer) -> None:
         self.connections += 1
         try:
             while not writer.is_closing():
-                self.seen.append(await _read_request(reader))
+                request = self.current[writer] = await _read_request(reader)
+                self.seen.append(request)
                 play = self.plays.pop(0) if self.plays else self.default
                 answering = asyncio.get_running_loop().create_task(_answer(play, writer))
                 watching = asyncio.get_running_loop().create_task(reader.read(1))

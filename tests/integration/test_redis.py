@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from scaimcp.redis import RedisClient, RedisRateLimiter, RedisUnavailable, open_redis
+from scaimcp.redis import OwnCounters, RedisClient, RedisRateLimiter, RedisUnavailable, open_redis
 from scaimcp.telemetry import metrics
 from scaimcp.types import Allowance, Caller, Grants, Secret
 from scaimcp.versions.notices import CHANNEL, Notice, announce, follow
@@ -201,14 +201,40 @@ async def test_without_a_limit_redis_is_not_asked() -> None:
             assert await limiter.take(caller()) is None
 
 
-async def test_without_redis_nothing_is_refused_and_nobody_waits_twice() -> None:
-    clock = Clock()
+async def test_without_redis_a_process_counts_for_itself_and_nobody_waits_twice() -> None:
+    clock, who = Clock(), caller()
     async with open_redis(DEAD) as dead:
-        limiter = RedisRateLimiter(dead, {"token": 1}, monotonic=clock)
-        assert await limiter.take(caller()) is None
+        limiter = RedisRateLimiter(dead, {"token": 2, "user": 3}, monotonic=clock)
+        assert not await refused(limiter, who)
         async with asyncio.timeout(0.05):
+            last = await limiter.take(who)
+            assert last is not None
+            assert (last.remaining, last.is_refused) == (0, False)
+            denied = await limiter.take(who)
+            assert denied is not None
+            assert (denied.nearest, denied.window_seconds, denied.is_refused) == ("token", 30, True)
+            # The refused request took no place from the user; another bearer has the last one.
+            other = caller(who.tenant_id, who.user_id)
+            assert not await refused(limiter, other)
+            assert await refused(limiter, other)
             for _ in range(20):
-                assert await limiter.take(caller()) is None
+                assert not await refused(limiter, caller())
+        clock.now += 30
+        assert not await refused(limiter, who)
+
+
+def test_counting_here_and_in_redis_is_the_same_and_long_ago_is_forgotten() -> None:
+    clock = Clock()
+    counters = OwnCounters(clock)
+    assert counters.count(["a"], [10_000_000, 2]) == (0, [10_000_000])
+    assert counters.count(["a"], [10_000_000, 2]) == (0, [20_000_000])
+    assert counters.count(["b", "a"], [1_000_000, 60, 10_000_000, 2]) == (2, [10_000_000])
+    assert counters.count(["b"], [1_000_000, 60]) == (0, [1_000_000])
+    for at in range(10_100):
+        counters.count([f"c{at}"], [1_000_000, 60])
+    clock.now += 2
+    assert counters.count(["b"], [1_000_000, 60]) == (0, [1_000_000])
+    assert len(counters) == 2
 
 
 async def test_counting_goes_on_when_redis_is_back(redis_url: str) -> None:
@@ -218,19 +244,20 @@ async def test_counting_goes_on_when_redis_is_back(redis_url: str) -> None:
         assert not await refused(limiter, who)
         assert await refused(limiter, who)
         await line.cut()
-        assert await limiter.take(who) is None
+        assert not await refused(limiter, who)
         await line.mend()
-        assert await limiter.take(who) is None
+        assert await refused(limiter, who)
         clock.now += 2
         assert await refused(limiter, who)
 
 
-async def test_a_spoilt_key_refuses_nobody(client: RedisClient) -> None:
+async def test_a_spoilt_key_is_counted_here(client: RedisClient) -> None:
     limiter, who = RedisRateLimiter(client, {"token": 1}), caller()
     await limiter.take(who)
     async for name in client.raw.scan_iter("scaimcp:rate:token:*"):
         await client.raw.set(name, "spoilt")
-    assert await limiter.take(who) is None
+    assert not await refused(limiter, who)
+    assert await refused(limiter, who)
 
 
 # --- the client -------------------------------------------------------------------------------

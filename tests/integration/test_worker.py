@@ -17,6 +17,7 @@ import pytest_asyncio
 import redis
 from arq.connections import ArqRedis, create_pool
 from arq.worker import Worker
+from redis.exceptions import RedisError
 
 from scaimcp import queue
 from scaimcp.errors import SettingsError
@@ -26,6 +27,7 @@ from scaimcp.types import Secret
 from scaimcp.worker import create_worker
 from tests.integration.forwarder import forward
 from tests.integration.rawserver import eventually
+from tests.world import KEK
 
 
 def environment(database_url: str, redis_url: str, **more: str) -> dict[str, str]:
@@ -144,10 +146,10 @@ async def test_a_job_that_is_no_data_is_not_run(settings: Settings, pool: ArqRed
 
 
 @contextmanager
-def running_worker(env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+def running_worker(env: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[str]]:
     clean = {name: text for name, text in os.environ.items() if not name.startswith("SCAIMCP_")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "scaimcp", "worker"],
+        [sys.executable, *(arguments or ("-m", "scaimcp", "worker"))],
         env={**clean, **env},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -225,6 +227,96 @@ async def test_sigterm_ends_the_process_also_while_redis_is_away(
     assert process.returncode == 0
     assert "closed without redis" in logged
     assert "Traceback" not in logged
+
+
+_IMPATIENT = """
+import sys
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from scaimcp.settings import load
+from scaimcp.telemetry.logs import configure_logs
+from scaimcp.worker import create_worker, run_worker
+configure_logs("warning", "json")
+worker = create_worker(load())
+worker.redis_settings.retry = Retry(NoBackoff(), 0)
+sys.exit(0 if run_worker(worker) else 1)
+"""
+
+
+@pytest.mark.slow
+async def test_an_outage_longer_than_all_tries_is_survived(
+    migrated_url: str, redis_url: str, store: redis.Redis, pool: ArqRedis
+) -> None:
+    async with forward(redis_url) as line:
+        with running_worker(environment(migrated_url, line.url), "-c", _IMPATIENT) as process:
+            await eventually(lambda: store.exists(queue.HEALTH_KEY) == 1, 20)
+            await line.cut()
+            assert process.stderr is not None
+            lines = iter(process.stderr.readline, "")
+            said = await asyncio.to_thread(
+                lambda: next(line for line in lines if '"failures":2' in line.replace(" ", ""))
+            )
+            assert "queue not read" in said
+            assert process.poll() is None
+            await line.mend()
+            await add_rows(migrated_url, 400)
+            before = await rows_left(migrated_url)
+            await pool.enqueue_job("audit_prune")
+            async with asyncio.timeout(30):
+                left = before
+                while left >= before:
+                    await asyncio.sleep(0.05)
+                    left = await rows_left(migrated_url)
+            await asyncio.to_thread(ended, process)
+    assert process.returncode == 0
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
+async def test_a_job_that_could_not_be_started_takes_no_place(
+    migrated_url: str, redis_url: str
+) -> None:
+    async with forward(redis_url) as line:
+        worker = create_worker(load(environment(migrated_url, line.url)))
+        assert worker.redis_settings is not None
+        worker.redis_settings.retry = None
+        worker.redis_settings.retry_on_error = []
+        worker.burst = True
+        await worker.async_run()
+        await line.cut()
+        for _ in range(3):
+            with pytest.raises(RedisError):
+                await worker.start_jobs([b"one"])
+        assert worker.job_counter == 0
+        assert not worker.sem.locked()
+        await line.mend()
+        await worker.close()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().remove_signal_handler(number)
+
+
+@pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
+async def test_without_the_database_jobs_wait_ticks_and_probes_are_left_out(
+    redis_url: str, pool: ArqRedis
+) -> None:
+    await pool.delete(queue.QUEUE)
+    away = environment("postgresql://u@127.0.0.1:1/d", redis_url, ENCRYPTION_LOCAL_KEK=KEK)
+    await pool.enqueue_job("discover_remote_server_now", "ten_1", "rs_1", _job_id="waits")
+    await pool.enqueue_job("probe_remote_servers", ["ten_1"], ["rs_1"], _job_id="dropped")
+    await pool.enqueue_job("approvals_expire", _job_id="left out")
+    worker = create_worker(load(away))
+    worker.burst, worker.max_burst_jobs = True, 3
+    try:
+        await worker.async_run()
+        assert (worker.jobs_complete, worker.jobs_retried, worker.jobs_failed) == (2, 1, 0)
+        (job,) = await pool.queued_jobs()
+        assert job.job_id == "waits"
+        assert job.score is not None
+        assert job.score > time.time() * 1000
+    finally:
+        await worker.close()
+        await pool.delete(queue.QUEUE)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)
 
 
 async def running_job(ends: asyncio.Event) -> None:

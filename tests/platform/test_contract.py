@@ -146,11 +146,15 @@ PUBLIC = {
     ("GET", "/health/ready"),
     ("GET", "/.well-known/jwks.json"),
     ("GET", "/v1/scailink/auth/discover"),
+    ("GET", "/.well-known/openid-configuration"),
+    ("GET", "/v1/auth/authorize"),
+    ("POST", "/v1/auth/token"),
     ("GET", "/v1/inference/images/files/{file_id}"),
     ("GET", "/v1/inference/batch/files/{file_id}"),
 }
-# Reads that are no GET.
+# Reads that are no GET, and the end of a sign-in.
 UNAUDITED = {
+    "/v1/auth/token",
     "/v1/modules/scaimatrix/collections/{collection_id}/search",
     "/v1/modules/scaiskills/mcp/skills/list",
     "/v1/modules/scaiskills/mcp/skills/search",

@@ -24,6 +24,7 @@ SECRETS = {
     "STATE_KEYS",
     "ENCRYPTION_LOCAL_KEK",
     "PLATFORM_SERVICE_TOKEN",
+    "LOGIN_CLIENT_SECRET",
 }
 # name without prefix: default, a value, what it becomes
 ROWS: dict[str, tuple[Any, str, Any]] = {
@@ -75,8 +76,8 @@ ROWS: dict[str, tuple[Any, str, Any]] = {
     "REMOTE_APPROVAL_REQUIRED": ("none", "All", "all"),
     "REMOTE_APPROVAL_URL_TEMPLATE": (
         "{public_url}/approvals/{id}",
-        "https://console.example.com/a/{id}",
-        "https://console.example.com/a/{id}",
+        "https://console.example.com/a?tenant=acme&id={id}",
+        "https://console.example.com/a?tenant=acme&id={id}",
     ),
     "REMOTE_CONSENT_ALLOW_API_KEYS": (False, "true", True),
     "REMOTE_DEFAULT_TOOL_CHANGES": ("auto", "review", "review"),
@@ -92,12 +93,20 @@ ROWS: dict[str, tuple[Any, str, Any]] = {
     "REMOTE_MAX_RESULT_BYTES": (8 * 1024 * 1024, "4096", 4096),
     "REMOTE_CONCURRENCY_PER_SERVER": (128, "4", 4),
     "REMOTE_CONCURRENCY_PER_CALLER": (32, "2", 2),
+    "LOGIN_ISSUER": (None, "https://id.example/realm/", "https://id.example/realm/"),
+    "LOGIN_CLIENT_ID": (None, "scaimcp", "scaimcp"),
+    "LOGIN_CLIENT_SECRET": (None, "hush", Secret("hush")),
+    "LOGIN_SUBJECT_CLAIM": ("sub", "https://x.example/user_id", "https://x.example/user_id"),
 }  # fmt: skip
 PAIRS = {
     "SERVER_TLS_CERT_FILE": {"SCAIMCP_SERVER_TLS_KEY_FILE": "/tls/key"},
     "SERVER_TLS_KEY_FILE": {"SCAIMCP_SERVER_TLS_CERT_FILE": "/tls/crt"},
+    "LOGIN_CLIENT_SECRET": {"SCAIMCP_LOGIN_CLIENT_ID": "scaimcp"},
 }
 REFUSED = [
+    ("LOGIN_ISSUER", "https://id.example/?a=b", "takes no user, query or fragment"),
+    ("LOGIN_ISSUER", "http://id.example", "must be https except on loopback"),
+    ("LOGIN_SUBJECT_CLAIM", "user id", "is not the name of a claim"),
     ("PUBLIC_URL", "https://mcp.example.com/mcp", "takes no path"),
     ("PUBLIC_URL", "http://mcp.example.com", "must be https except on loopback"),
     ("PUBLIC_URL", "mcp.example.com", "is not an http or https URL"),
@@ -145,6 +154,10 @@ REFUSED = [
     ("REMOTE_APPROVAL_URL_TEMPLATE", "https://a.example/", "takes a URL with {id} once"),
     ("REMOTE_APPROVAL_URL_TEMPLATE", "{public_url}/{id}/{user}", "takes a URL with {id} once"),
     ("REMOTE_APPROVAL_URL_TEMPLATE", "/approvals/{id}", "is not an http or https URL"),
+    ("REMOTE_APPROVAL_URL_TEMPLATE", "https://a.example/#{id}", "takes no user or fragment"),
+    ("REMOTE_APPROVAL_URL_TEMPLATE", "https://a.example/?id={id}#", "takes no user or fragment"),
+    ("REMOTE_APPROVAL_URL_TEMPLATE", "https://u@a.example/{id}", "takes no user or fragment"),
+    ("REMOTE_APPROVAL_URL_TEMPLATE", "https://{public_url}@b/{id}", "takes {public_url} at its"),
     ("REMOTE_DENIED_CIDRS", "everything", "takes networks such as 10.0.0.0/8"),
     ("REMOTE_MAX_SERVERS_PER_TENANT", "0", "is not between 1"),
 ]
@@ -282,7 +295,8 @@ def test_every_secret_can_come_from_a_file(name: str, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text(f"{ROWS[name][1]}\n")
     file.chmod(0o640)
-    assert getattr(load({f"SCAIMCP_{name}_FILE": str(file)}), name.lower()) == ROWS[name][2]
+    env = {f"SCAIMCP_{name}_FILE": str(file), **PAIRS.get(name, {})}
+    assert getattr(load(env), name.lower()) == ROWS[name][2]
 
 
 def test_a_file_that_everyone_can_read_stops_the_start(tmp_path: Path) -> None:
@@ -399,10 +413,25 @@ def test_origins_are_compared_in_lower_case_without_slash() -> None:
 
 
 def test_settings_print_no_secret() -> None:
-    env = {f"SCAIMCP_{name}": ROWS[name][1] for name in SECRETS}
+    env = {f"SCAIMCP_{name}": ROWS[name][1] for name in (*SECRETS, "LOGIN_CLIENT_ID")}
     printed = repr(load(env))
     for name in SECRETS:
         assert ROWS[name][1].rpartition(":")[2] not in printed
+
+
+def test_a_client_secret_needs_a_client() -> None:
+    message = refusal({"SCAIMCP_LOGIN_CLIENT_SECRET": "hush"})
+    assert message == "SCAIMCP_LOGIN_CLIENT_SECRET needs SCAIMCP_LOGIN_CLIENT_ID"
+
+
+@pytest.mark.parametrize(
+    "more", [{"SCAIMCP_LOGIN_ISSUER": "http://[::1]:9/"}, {"SCAIMCP_PLATFORM_ALLOW_HTTP": "true"}]
+)
+def test_the_identity_provider_may_be_near_or_plain_where_the_platform_may(
+    more: dict[str, str],
+) -> None:
+    env = {"SCAIMCP_LOGIN_ISSUER": "http://id.example", **more}
+    assert load(env).login_issuer == env["SCAIMCP_LOGIN_ISSUER"]
 
 
 def test_the_process_environment_is_read_when_none_is_given() -> None:
@@ -438,6 +467,7 @@ def test_keys_are_separated_by_comma_or_newline() -> None:
     assert repr(ring) == f"KeyRing(2026-11, old.1_x, {derived})"
 
 
+@pytest.mark.row(2)
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

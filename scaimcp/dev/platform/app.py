@@ -34,6 +34,7 @@ from scaimcp.dev.platform.router import Match, Router
 from scaimcp.dev.platform.seed import write_seed
 from scaimcp.dev.platform.state import Platform
 
+URLENCODED = "application/x-www-form-urlencoded"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -249,9 +250,13 @@ def _decode_body(
     spec = endpoint.body
     if spec.kind == "form":
         return spec.fields.check_text(parse_form(content_type, body), faults)
+    kind = content_type.partition(";")[0].strip().lower()
+    if spec.kind == "urlencoded":
+        if kind != URLENCODED:
+            raise PlatformError("UNSUPPORTED_MEDIA_TYPE", f"The body must be {URLENCODED}.")
+        return spec.fields.check_text(_pairs(body), faults)
     decoded: Any = {}
     if body:
-        kind = content_type.partition(";")[0].strip().lower()
         if kind not in ("", "application/json"):
             raise PlatformError("UNSUPPORTED_MEDIA_TYPE", "The body must be application/json.")
         try:

@@ -21,14 +21,14 @@ class Body:
     """What an endpoint takes as its body.
 
     Attributes:
-        kind: `json` object, multipart `form`, or `map` for any JSON object; `json` without fields
-            also takes an empty body.
+        kind: `json` object, multipart `form`, `urlencoded` form, or `map` for any JSON object;
+            `json` without fields also takes an empty body.
         fields: the accepted fields.
         check: finds faults that concern several fields, as `(field, message)` pairs; called only
             when every single field is right.
     """
 
-    kind: Literal["json", "form", "map"]
+    kind: Literal["json", "form", "urlencoded", "map"]
     fields: Fields = NO_FIELDS
     check: Check | None = None
 

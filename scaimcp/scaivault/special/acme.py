@@ -52,7 +52,7 @@ def open_challenges(order: Result) -> list[SafeId]:
 
 async def _settled(job: Job, order: Result, order_id: SafeId) -> Result:
     result: dict[str, Any] = {
-        "order_id": order_id,
+        "order_id": str(order_id),
         "status": order.get("status"),
         "certificate_id": order.get("certificate_id"),
     }

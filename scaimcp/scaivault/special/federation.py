@@ -19,7 +19,7 @@ async def proxy_read(job: Job) -> Result:
     backend = await job.fetch(VaultRequest("GET", place(_BACKEND, backend_id=backend_id)))
     if not maps(backend, path):
         raise invalid_arguments([("path", "is not mapped by this backend in proxy mode")])
-    return {**echoed(await job.fetch(), path), "backend_id": backend_id}
+    return {**echoed(await job.fetch(), path), "backend_id": str(backend_id)}
 
 
 def maps(backend: Result, path: str) -> bool:

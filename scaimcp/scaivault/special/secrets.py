@@ -11,7 +11,7 @@ from scaimcp.scaivault.answers import shape_mismatch
 from scaimcp.scaivault.errors import invalid_arguments
 from scaimcp.scaivault.job import Job, Result, echoed
 from scaimcp.scaivault.lists import Row
-from scaimcp.scaivault.paths import SafePath, read_id
+from scaimcp.scaivault.paths import read_id
 from scaimcp.scaivault.requests import VaultRequest, place
 from scaimcp.scaivault.spans import read_moment
 
@@ -36,7 +36,7 @@ async def read_secret(job: Job) -> Result:
 
 async def rotate_secret(job: Job) -> Result:
     """Return the versions before and after a rotation, by the policy that was named, if any."""
-    path = SafePath(job.arguments["path"])
+    path = job.arguments["path"]
     policy = job.arguments.get("rotation_policy_id")
     if policy is None:
         return echoed(await job.fetch(), path)

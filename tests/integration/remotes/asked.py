@@ -11,12 +11,12 @@ import pytest
 from scaimcp.errors import InputNeeded, ProtocolError, ToolError
 from scaimcp.ids import new_id
 from scaimcp.postgres import Database
-from scaimcp.remotes.approvals import Approvals
-from scaimcp.remotes.consent import Consent, ConsentCall, ConsentPolicy, Passed
+from scaimcp.remotes.consent.approvals import Approvals
+from scaimcp.remotes.consent.checking import Consent, ConsentCall, ConsentPolicy, Passed
+from scaimcp.remotes.consent.shown_arguments import ShownArguments
+from scaimcp.remotes.consent.state_sealing import RequestStates
 from scaimcp.remotes.enumerations import ConsentTier
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.shown_arguments import ShownArguments
-from scaimcp.remotes.state_sealing import RequestStates
 from scaimcp.sealing import Sealer
 from scaimcp.settings import KeyRing
 from scaimcp.types import Dialogue, RequestContext, Secret

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,6 @@ import msgspec
 from scaimcp.ids import new_id
 from scaimcp.migrating import migrate
 from scaimcp.postgres import Database, open_database
-from scaimcp.remotes import capability_store, store
 from scaimcp.remotes.enumerations import (
     AuthType,
     CapabilityState,
@@ -32,7 +31,8 @@ from scaimcp.remotes.models import (
     ServerState,
     Visibility,
 )
-from scaimcp.remotes.state_store import read_state, write_state
+from scaimcp.remotes.stores import capability_store, store
+from scaimcp.remotes.stores.state_store import read_state, write_state
 from scaimcp.types import Secret
 
 PLENTY = Quota(1000, 1000)
@@ -131,3 +131,21 @@ async def count(database: Database, table: str, tenant: str) -> int:
         return int(
             await connection.fetchval(f"SELECT count(*) FROM {table} WHERE tenant_id = $1", tenant)
         )
+
+
+async def is_somebody_waiting(database: Database) -> bool:
+    """Tell whether a transaction of this database waits for another's lock."""
+    async with database.transaction() as connection:
+        return bool(
+            await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database()"
+            )
+        )
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+    """Wait until `condition` holds."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - a condition has no event
+            await asyncio.sleep(0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -127,6 +128,12 @@ class Registry:
         async for key in services.redis.raw.scan_iter("scaimcp:rate:*"):
             await services.redis.raw.delete(key)
 
+    async def has_job(self, job_id: str) -> bool:
+        """Tell whether a job of this id is in the queue."""
+        services = self.world.app.services
+        assert services is not None
+        return bool(await services.redis.raw.exists(f"arq:job:{job_id}"))
+
     async def fetch(self, statement: str, *values: Any) -> list[Any]:
         services = self.world.app.services
         assert services is not None
@@ -143,14 +150,23 @@ class Registry:
     @asynccontextmanager
     async def upstream(self, *tools: str, token: str | None = None) -> AsyncIterator[Upstream]:
         """Serve an MCP server with `tools`; with `token` it wants it as a bearer."""
-        server: MCPServer[Any] = MCPServer("notion", version="3.2.0", log_level="CRITICAL")
-        for name in tools or ("search",):
-            server.add_tool(_does_nothing, name=name, description=f"Does {name}.")
-        app = server.streamable_http_app(transport_security=OPEN)
-        upstream = Upstream("", server, token=token)
-        async with serve_at(self.world.place(), _front(app, upstream)) as origin:
-            upstream.url = f"{origin}/mcp"
+        async with serve_upstream(self.world.place(), *tools, token=token) as upstream:
             yield upstream
+
+
+@asynccontextmanager
+async def serve_upstream(
+    place: socket.socket, *tools: str, token: str | None = None
+) -> AsyncIterator[Upstream]:
+    """Serve an MCP server at a bound socket, see `Registry.upstream`."""
+    server: MCPServer[Any] = MCPServer("notion", version="3.2.0", log_level="CRITICAL")
+    for name in tools or ("search",):
+        server.add_tool(_does_nothing, name=name, description=f"Does {name}.")
+    app = server.streamable_http_app(transport_security=OPEN)
+    upstream = Upstream("", server, token=token)
+    async with serve_at(place, _front(app, upstream)) as origin:
+        upstream.url = f"{origin}/mcp"
+        yield upstream
 
 
 async def _does_nothing(q: str = "") -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,9 +17,7 @@ from scaimcp.credentials.envelope import Place, seal
 from scaimcp.credentials.keys import LocalKeys
 from scaimcp.ids import new_id
 from scaimcp.postgres import Database, open_database
-from scaimcp.redis import open_redis
-from scaimcp.remotes import capability_store, change_store
-from scaimcp.remotes.discovery import Discovered
+from scaimcp.redis import RedisClient, open_redis
 from scaimcp.remotes.enumerations import CapabilityState, Kind, Status
 from scaimcp.remotes.models import (
     Capability,
@@ -28,11 +26,15 @@ from scaimcp.remotes.models import (
     RegisteredServer,
     ServerRow,
 )
-from scaimcp.remotes.opening import RemoteParts, open_remotes
-from scaimcp.settings import Settings, load
+from scaimcp.remotes.stores import capability_store, change_store
+from scaimcp.remotes.watching.discovery import Discovered
+from scaimcp.remotes.watching.opening import RemoteParts, open_remotes
+from scaimcp.settings import KeyRing, Settings, load
 from scaimcp.types import Secret
+from scaimcp.upstream.breaker import FAILURES, Breaker
+from scaimcp.upstream.errors import ConnectError
 from tests.integration.rawserver import Play, RawServer, Writer, reply
-from tests.integration.remotes.registry import put, seen, server
+from tests.integration.remotes.registry import is_somebody_waiting, put, seen, server, until
 
 KEK = "test:" + base64.b64encode(bytes(range(32))).decode()
 
@@ -62,6 +64,7 @@ class Registry:
 
     database: Database
     settings: Settings
+    redis: RedisClient
     keys: LocalKeys
     parts: RemoteParts
     tenant: str
@@ -149,21 +152,15 @@ class Registry:
         async with self.database.transaction() as connection:
             await connection.execute(f"SELECT 1 FROM remote_server_state {mine} FOR UPDATE", *place)
             yield
-            await until(self.is_somebody_waiting)
+            await until(partial(is_somebody_waiting, self.database))
             await connection.execute(
                 f"UPDATE remote_server_state SET {assignments}, state_seq = state_seq + 1 {mine}",
                 *place,
             )
 
-    async def is_somebody_waiting(self) -> bool:
-        """Tell whether a transaction of this database waits for another's lock."""
-        async with self.database.transaction() as connection:
-            return bool(
-                await connection.fetchval(
-                    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                    " AND datname = current_database()"
-                )
-            )
+    async def has_job(self, job_id: str) -> bool:
+        """Tell whether a job of this id is in the queue."""
+        return bool(await self.redis.raw.exists(f"arq:job:{job_id}"))
 
     async def version(self) -> int:
         async with self.database.transaction() as connection:
@@ -189,17 +186,19 @@ class Registry:
 
 
 @asynccontextmanager
-async def open_registry(settings: Settings, *, most: int = 8) -> AsyncIterator[Registry]:
-    """Open what one process has, on a migrated database."""
+async def open_registry(
+    settings: Settings, *, most: int = 8, wrapper: Callable[[KeyRing], LocalKeys] = LocalKeys
+) -> AsyncIterator[Registry]:
+    """Open what one process has, on a migrated database; `wrapper` holds its keys."""
     assert settings.database_url
     assert settings.redis_url
     assert settings.encryption_local_kek
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings.database_url, most))
         redis = await stack.enter_async_context(open_redis(settings.redis_url))
-        keys = LocalKeys(settings.encryption_local_kek)
+        keys = wrapper(settings.encryption_local_kek)
         parts = await stack.enter_async_context(open_remotes(settings, database, redis, keys))
-        yield Registry(database, settings, keys, parts, new_id("ten_"))
+        yield Registry(database, settings, redis, keys, parts, new_id("ten_"))
 
 
 def named(name: str, text: str = "Does it.", **more: Any) -> dict[str, Any]:
@@ -231,7 +230,7 @@ class Upstream:
         if method in self.plays:
             await self.plays[method](writer)
             return
-        answer = self._answer(method)
+        answer = self.answer_to(method)
         await reply(200, {"jsonrpc": "2.0", "id": message["id"], **answer})(writer)
 
     def answering(self, result: Any, *lines: str) -> Play:
@@ -243,7 +242,8 @@ class Upstream:
 
         return play
 
-    def _answer(self, method: str) -> dict[str, Any]:
+    def answer_to(self, method: str) -> dict[str, Any]:
+        """Return what this server says to a method: its ``result`` or ``error``."""
         if method == "server/discover":
             return {
                 "result": {
@@ -269,8 +269,8 @@ class Upstream:
         return sum([f'"{method}"'.encode() in request.body for request in self.raw.seen])
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
-    """Wait until `condition` holds."""
-    async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - a condition has no event
-            await asyncio.sleep(0.02)
+def open_circuit(breaker: Breaker, server_id: str) -> None:
+    """Let calls to a server fail until the breaker keeps others from it."""
+    for _ in range(FAILURES):
+        breaker.learn(server_id, ConnectError("refused"), is_trial=False)
+    assert breaker.open_servers() == 1

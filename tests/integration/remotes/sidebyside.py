@@ -9,7 +9,7 @@ from typing import Any
 
 from scaimcp.remotes.enumerations import Status
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.naming import TENANT_SCOPE, alias, canonical, scope_key
+from scaimcp.remotes.rules.naming import TENANT_SCOPE, alias, canonical, scope_key
 from scaimcp.versions.notices import Notice, announce
 from scaimcp.versions.store import raise_version
 from tests.integration.remotes.servers import KEK, Registry, allowed, open_registry, settings_for
@@ -42,8 +42,9 @@ class Fleet:
             "is_tenant_shared": True, "scope_key": TENANT_SCOPE, "owner_user_id": self.user_id,
             **changed,
         }  # fmt: skip
+        is_discovered = given.pop("is_discovered", True)
         row = await self.registry.put(url, name, **given)
-        if given.pop("is_discovered", True):
+        if is_discovered:
             await self.discover(row)
         return row
 

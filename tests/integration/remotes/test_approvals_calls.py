@@ -71,6 +71,7 @@ async def test_a_client_that_says_no_gets_a_failed_call(it: Consenting) -> None:
     assert it.upstream.started == []
 
 
+@pytest.mark.row(63)
 async def test_arguments_altered_after_the_yes_are_asked_again(it: Consenting) -> None:
     first = await it.formed({"a": 12, "b": 1})
     state = first.result["requestState"]
@@ -80,6 +81,7 @@ async def test_arguments_altered_after_the_yes_are_asked_again(it: Consenting) -
     assert it.upstream.started == []
 
 
+@pytest.mark.row(61)
 async def test_a_state_of_another_user_never_calls(it: Consenting) -> None:
     first = await it.formed({"a": 13, "b": 1})
     given = {
@@ -93,6 +95,7 @@ async def test_a_state_of_another_user_never_calls(it: Consenting) -> None:
     assert it.upstream.started == []
 
 
+@pytest.mark.row(61)
 @pytest.mark.parametrize(
     "given", [{"requestState": "v1.forged"}, {"requestState": 1}, {"inputResponses": []}]
 )
@@ -166,6 +169,7 @@ async def test_a_denied_call_does_not_run(it: Consenting) -> None:
     assert it.upstream.started == []
 
 
+@pytest.mark.row(62)
 async def test_of_parallel_calls_with_one_approval_one_runs(it: Consenting) -> None:
     approval_id = await it.question({"a": 22, "b": 1})
     await it.decide(it.person(), approval_id)
@@ -243,6 +247,7 @@ async def test_a_question_of_the_server_is_answered_by_hand(it: Consenting) -> N
     assert (forged.status, forged.word) == (422, "VALIDATION_ERROR")
 
 
+@pytest.mark.row(64)
 async def test_a_program_runs_nothing_by_hand(it: Consenting) -> None:
     reply = await it.invoke(it.program())
     assert (reply.status, reply.word) == (403, "INTERACTIVE_LOGIN_REQUIRED")

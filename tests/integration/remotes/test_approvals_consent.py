@@ -12,11 +12,11 @@ import pytest_asyncio
 
 from scaimcp.errors import ToolError
 from scaimcp.postgres import Database, open_database
-from scaimcp.remotes import store
-from scaimcp.remotes.approvals import ApprovalView
-from scaimcp.remotes.consent import INVOKE, ConsentCall, Passed
+from scaimcp.remotes.consent.approvals import ApprovalView
+from scaimcp.remotes.consent.checking import INVOKE, ConsentCall, Passed
 from scaimcp.remotes.enumerations import ApprovalState, ConsentTier
 from scaimcp.remotes.models import ServerRow
+from scaimcp.remotes.stores import store
 from scaimcp.types import Dialogue, Secret
 from tests.integration.remotes.asked import (
     ARGUMENTS,
@@ -121,6 +121,7 @@ async def test_a_yes_lets_exactly_this_call_pass_once(asked: Asked) -> None:
     )
 
 
+@pytest.mark.row(61)
 async def test_a_replayed_state_is_refused(asked: Asked) -> None:
     row = await asked.row("tnt_replay")
     state = (await asked.asks(form(row))).state
@@ -129,6 +130,7 @@ async def test_a_replayed_state_is_refused(asked: Asked) -> None:
     assert await asked.actions("tnt_replay") == ["consent.consume"]
 
 
+@pytest.mark.row(61)
 async def test_of_parallel_answers_with_one_state_one_passes(asked: Asked) -> None:
     row = await asked.row("tnt_parallel")
     state = (await asked.asks(form(row))).state
@@ -136,6 +138,7 @@ async def test_of_parallel_answers_with_one_state_one_passes(asked: Asked) -> No
     assert sorted(found) == ["-32602"] * 7 + ["passed"]
 
 
+@pytest.mark.row(61)
 async def test_a_tampered_state_is_refused(asked: Asked) -> None:
     row = await asked.row("tnt_tamper")
     state = (await asked.asks(form(row))).state
@@ -144,6 +147,7 @@ async def test_a_tampered_state_is_refused(asked: Asked) -> None:
     assert await count(asked.database, "remote_approvals", "tnt_tamper") == 0
 
 
+@pytest.mark.row(61)
 @pytest.mark.parametrize("who", [{"user_id": "usr_2"}, {"tenant_id": "tnt_elsewhere"}])
 async def test_a_state_of_another_user_is_refused(asked: Asked, who: dict[str, str]) -> None:
     row = await asked.row("tnt_mine_" + next(iter(who)))
@@ -163,6 +167,7 @@ async def test_a_state_of_a_call_does_not_serve_for_invoking(asked: Asked) -> No
     await asked.refuses(answered(form(row, method=INVOKE), state))
 
 
+@pytest.mark.row(61)
 async def test_a_state_whose_time_is_over_is_asked_anew(asked: Asked) -> None:
     row = await asked.row("tnt_late")
     state = (await asked.asks(form(row))).state
@@ -179,6 +184,7 @@ ALTERED: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.row(63)
 @pytest.mark.parametrize("what", ALTERED)
 async def test_an_altered_call_is_asked_anew(asked: Asked, what: str) -> None:
     row = await asked.row(f"tnt_altered_{what}")
@@ -280,11 +286,22 @@ async def test_a_round_serves_once(asked: Asked) -> None:
 async def test_rounds_without_consent_pass_in_the_tier_auto_only(asked: Asked) -> None:
     row = await asked.row("tnt_open", ConsentTier.AUTO)
     passed = await asked.passes(form(row))
-    needed = asked.consent.further(form(row), passed, b"{}", upstream_state="s", hold="r/1")
+    needed = asked.consent.further(form(row), passed, b"{}", upstream_state="s")
     again = await asked.passes(answered(form(row), needed.state))
-    assert (again.upstream_state, again.hold, again.is_consented) == ("s", "r/1", False)
+    assert (again.upstream_state, again.hold, again.is_consented) == ("s", None, False)
     stricter = msgspec.structs.replace(row, consent_tier=ConsentTier.CONFIRM)
     await asked.asks(answered(form(stricter), needed.state))
+
+
+async def test_a_held_call_goes_on_or_is_lost_and_never_starts_anew(asked: Asked) -> None:
+    row = await asked.row("tnt_held", ConsentTier.AUTO)
+    state = asked.consent.further(form(row), Passed(), b"{}", hold="r/1/1").state
+    assert (await asked.passes(answered(form(row), state))).hold == "r/1/1"
+    stricter = msgspec.structs.replace(row, consent_tier=ConsentTier.CONFIRM)
+    for other in (form(stricter), form(row, arguments=b"{}"), form(row, tool="delete_issue")):
+        assert (await asked.fails(answered(other, state))).code == "ElicitationLostError"
+    asked.clock.now += 601
+    assert (await asked.fails(answered(form(row), state))).code == "ElicitationLostError"
 
 
 async def test_altered_arguments_start_anew_in_the_tier_auto(asked: Asked) -> None:
@@ -359,6 +376,7 @@ async def test_an_approved_call_passes_once(asked: Asked) -> None:
     ]
 
 
+@pytest.mark.row(62)
 async def test_of_parallel_calls_one_approval_serves_one(asked: Asked) -> None:
     row = await asked.row("tnt_race")
     approval_id = (await asked.fails(call(row))).members["approval_id"]
@@ -367,6 +385,7 @@ async def test_of_parallel_calls_one_approval_serves_one(asked: Asked) -> None:
     assert sorted(found) == ["CONSENT_REQUIRED"] * 5 + ["passed"]
 
 
+@pytest.mark.row(63)
 @pytest.mark.parametrize("what", ALTERED)
 async def test_an_approval_serves_no_altered_call(asked: Asked, what: str) -> None:
     row = await asked.row(f"tnt_page_altered_{what}")

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
 from scaimcp.dev.platform import SEED_LOGINS
+from tests.integration.relay import Relay
 from tests.integration.remotes.consenting import APPROVALS, Consenting, start_consenting
 from tests.world import World, start_world
 
@@ -169,6 +169,7 @@ async def test_a_decision_is_taken_once_and_may_be_repeated(
     assert len([one for one in decided if one[2]["digest"] == shown["arguments_digest"]]) == 1
 
 
+@pytest.mark.row(64)
 @pytest.mark.parametrize("verb", ["approve", "deny"])
 async def test_a_program_decides_nothing(it: Consenting, verb: str) -> None:
     approval_id = await it.question({"a": f"program {verb}"})
@@ -288,17 +289,14 @@ async def test_the_document_describes_the_calls(it: Consenting) -> None:
 
 
 async def test_without_the_database_questions_are_503(database_url: str, redis_url: str) -> None:
-    away = "postgresql://nobody@127.0.0.1:1/none"
-    async with start_world(database_url, redis_url, remote=True) as world:
-        services = world.app.services
-        assert services is not None
+    async with (
+        Relay(database_url) as relay,
+        start_world(relay.relayed, redis_url, remote=True) as world,
+    ):
         minted = await world.control("POST", "/tokens", {"login": SEED_LOGINS["tenant_admin"]})
-        pool = services.database._pool
-        services.database._pool = await asyncpg.create_pool(away, min_size=0, max_size=1)
-        try:
-            reply = await world.with_token(minted["token"]).get(APPROVALS)
-        finally:
-            services.database._pool.terminate()
-            services.database._pool = pool
+        person = world.with_token(minted["token"])
+        assert (await person.get(APPROVALS)).status == 200
+        await relay.shut()
+        reply = await person.get(APPROVALS)
         assert (reply.status, reply.word) == (503, "SERVICE_UNAVAILABLE")
         assert reply.headers["retry-after"] == "5"

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from scaimcp.remotes.models import ServerRow
 from tests.integration.rawserver import Writer, reply, serve_raw
+from tests.integration.remotes.registry import until
 from tests.integration.remotes.servers import Upstream, named
 from tests.integration.remotes.sidebyside import (
     PREFIX,
@@ -404,6 +405,7 @@ async def test_a_servers_question_reaches_the_user_and_the_answer_comes_back(set
     assert setup.sent()["requestState"] == "their-state"
 
 
+@pytest.mark.row(50)
 async def test_a_server_that_changes_its_era_fails_once(setup: Setup) -> None:
     served, row = setup.sdks["legacy"]
     before = len(served.started)
@@ -460,15 +462,11 @@ async def test_a_server_that_announces_new_lists_is_discovered_again(setup: Setu
     services = setup.fleet.world.app.services
     assert services is not None
     key = f"arq:job:discover-now:{setup.row.id}"
-    found: list[int] = []
 
-    async def look() -> None:
-        found.append(await services.redis.raw.exists(key))
+    async def is_asked_for() -> bool:
+        return bool(await services.redis.raw.exists(key))
 
-    async with asyncio.timeout(5):
-        while not any(found):
-            await look()
-            await asyncio.sleep(0.01)
+    await until(is_asked_for)
 
 
 async def test_progress_that_is_no_progress_is_left_out(setup: Setup) -> None:

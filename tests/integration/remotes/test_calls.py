@@ -96,6 +96,8 @@ async def test_the_servers_own_error_is_told_with_its_number(servers: Servers) -
     assert called.reply.result["isError"] is True
 
 
+@pytest.mark.row(58)
+@pytest.mark.invariant("I1")
 async def test_the_callers_bearer_never_leaves_towards_a_server(servers: Servers) -> None:
     fleet = servers.fleet
     token = fleet.world.tokens["tenant_admin"]
@@ -118,6 +120,7 @@ async def test_the_callers_bearer_never_leaves_towards_a_server(servers: Servers
     assert servers.upstreams["modern"].requests[-1][1]["x-scaigrid-user"] == fleet.user_id
 
 
+@pytest.mark.row(20)
 async def test_hops_are_counted_and_the_third_gateway_refuses(servers: Servers) -> None:
     client, name = servers.fleet.client(), dotted(servers.rows["modern"], "add")
     arguments = {"a": 1, "b": 2}

@@ -90,6 +90,7 @@ async def test_a_long_text_of_the_server_is_passed_on_up_to_its_limit(setup: Set
     assert len((await setup.call()).error["message"]) == 8_192
 
 
+@pytest.mark.invariant("I6")
 @pytest.mark.parametrize(
     ("status", "code"),
     [
@@ -116,6 +117,7 @@ async def test_a_busy_server_says_when_to_come_again(setup: Setup) -> None:
     assert (called.code, called.error["retry_after"]) == ("RateLimitedError", 7)
 
 
+@pytest.mark.row(37)
 @pytest.mark.parametrize(
     ("body", "kind"),
     [(b"<html>", "text/html"), (b"", "application/json"), (b"{", "application/json")],
@@ -127,6 +129,8 @@ async def test_what_is_no_mcp_is_a_protocol_error(setup: Setup, body: bytes, kin
     assert called.error["message"].endswith("The call may have been carried out.")
 
 
+@pytest.mark.row(56)
+@pytest.mark.invariant("I6")
 async def test_a_connection_that_breaks_is_not_tried_again(setup: Setup) -> None:
     setup.upstream.plays["tools/call"] = reset()
     before = setup.sent
@@ -136,12 +140,14 @@ async def test_a_connection_that_breaks_is_not_tried_again(setup: Setup) -> None
     assert setup.sent == before + 1
 
 
+@pytest.mark.row(55)
 async def test_a_server_that_cannot_be_reached_is_left_alone_for_a_while(setup: Setup) -> None:
     setup.upstream.plays["tools/call"] = reset()
     codes = [(await setup.call()).code for _ in range(6)]
     assert codes == ["ConnectError"] * 5 + ["CircuitOpenError"]
 
 
+@pytest.mark.row(38)
 async def test_a_call_ends_at_the_servers_own_deadline(setup: Setup) -> None:
     await setup.fleet.registry.set_server(setup.row, "timeout_seconds = 1")
     await setup.fleet.bump()
@@ -157,6 +163,7 @@ async def test_a_call_ends_at_the_servers_own_deadline(setup: Setup) -> None:
     await setup.fleet.bump()
 
 
+@pytest.mark.row(69)
 @pytest.mark.filterwarnings("ignore:Sending a large body")
 @pytest.mark.parametrize("arguments", ["text", [1], 1, {"text": "x" * (1024 * 1024)}])
 async def test_arguments_that_are_no_object_or_too_large_go_nowhere(
@@ -173,6 +180,7 @@ async def test_a_result_of_an_unknown_type_is_not_passed_on(setup: Setup) -> Non
     assert (await setup.call()).code == "UnsupportedResultType"
 
 
+@pytest.mark.row(65)
 @pytest.mark.parametrize(
     ("requests", "code"),
     [
@@ -209,6 +217,8 @@ async def test_without_the_permission_every_remote_name_is_denied(setup: Setup) 
     assert (await client.call(safe(setup.row, "search"))).code == "TOOL_NOT_FOUND"
 
 
+@pytest.mark.row(60)
+@pytest.mark.invariant("I7")
 async def test_another_users_and_another_tenants_servers_are_not_there(setup: Setup) -> None:
     fleet = setup.fleet
     row = await fleet.register_own(setup.upstream.url, "Personal")
@@ -300,6 +310,7 @@ async def test_a_server_that_wants_consent_is_not_called_without(setup: Setup) -
         await setup.fleet.bump()
 
 
+@pytest.mark.row(70)
 async def test_credentials_go_out_and_never_come_back(setup: Setup) -> None:
     fleet = setup.fleet
     row = await fleet.registry.put(
@@ -319,6 +330,7 @@ async def test_credentials_go_out_and_never_come_back(setup: Setup) -> None:
     assert (await fleet.client().call(dotted(row, "search"))).code == "CredentialMissingError"
 
 
+@pytest.mark.row(4)
 async def test_a_credential_that_does_not_open_is_our_fault(setup: Setup) -> None:
     fleet = setup.fleet
     row = await fleet.registry.put(

@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from scaimcp.remotes.canonical import definition_hash
-from scaimcp.remotes.discovery import Discovered
 from scaimcp.remotes.enumerations import AuthType, CapabilityState, Kind, Status, Transport
-from scaimcp.remotes.health import next_discovery
+from scaimcp.remotes.rules.canonical import definition_hash
+from scaimcp.remotes.rules.health import next_discovery
+from scaimcp.remotes.watching.discovery import Discovered
 from tests.integration.rawserver import raw, reply, waiting
 from tests.integration.remotes.conftest import Opened
-from tests.integration.remotes.registry import execute
-from tests.integration.remotes.servers import Registry, Upstream, named, until
+from tests.integration.remotes.registry import execute, until
+from tests.integration.remotes.servers import Registry, Upstream, named
 from tests.integration.upstream.support import sdk
 
 STORED = Discovered("stored")
@@ -104,6 +104,7 @@ async def test_auto_serves_what_changed_and_writes_it_down(
     assert await registry.changes(row) == []
 
 
+@pytest.mark.row(46)
 async def test_an_empty_list_is_a_success_and_removes_what_was_there(
     registry: Registry, upstream: Upstream
 ) -> None:
@@ -130,6 +131,7 @@ async def test_another_order_is_stored_and_raises_nothing(
     assert await registry.version() == 1
 
 
+@pytest.mark.row(42, 44)
 async def test_bad_definitions_are_dropped_with_their_reasons(
     registry: Registry, upstream: Upstream
 ) -> None:
@@ -149,6 +151,7 @@ async def test_bad_definitions_are_dropped_with_their_reasons(
     ]  # fmt: skip
 
 
+@pytest.mark.row(41)
 async def test_of_ten_thousand_tools_the_first_512_stay_and_the_rest_is_counted(
     registry: Registry, upstream: Upstream
 ) -> None:
@@ -172,6 +175,7 @@ async def test_more_than_two_hundred_dropped_ones_are_counted(
     assert notes["dropped_count"] == 300
 
 
+@pytest.mark.row(45)
 async def test_a_failed_list_of_prompts_keeps_the_old_prompts(
     registry: Registry, upstream: Upstream
 ) -> None:
@@ -189,6 +193,7 @@ async def test_a_failed_list_of_prompts_keeps_the_old_prompts(
     assert state.last_health_status == "ok"
 
 
+@pytest.mark.invariant("I3")
 async def test_a_failed_list_of_tools_keeps_every_row(
     registry: Registry, upstream: Upstream
 ) -> None:
@@ -231,6 +236,7 @@ FAULTS: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.row(37)
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_fault_is_recorded_by_its_class(
     registry: Registry, upstream: Upstream, fault: str
@@ -255,7 +261,7 @@ async def test_a_server_that_says_nothing_in_time_is_late_and_a_job_follows(
     assert ended == Discovered("failed", "TimeoutError")
     state = (await registry.seen(row)).state
     assert (state.status, state.status_reason) == (Status.ERROR, None)
-    assert await registry.parts.queue._client.exists(f"arq:job:discover-now:{row.id}")
+    assert await registry.has_job(f"discover-now:{row.id}")
 
 
 async def test_a_closed_port_and_a_host_that_may_not_be_reached(
@@ -270,6 +276,7 @@ async def test_a_closed_port_and_a_host_that_may_not_be_reached(
         assert ("remote_endpoint.refuse" in dict(await other.audited(foreign))) is True
 
 
+@pytest.mark.row(53)
 async def test_busy_is_no_failure(registry: Registry, upstream: Upstream) -> None:
     row = await registry.put(upstream.url)
     await registry.discover(row)
@@ -313,6 +320,7 @@ async def test_a_server_without_its_credential_is_not_asked(
     assert upstream.raw.seen == []
 
 
+@pytest.mark.row(4)
 async def test_an_altered_credential_is_our_fault_and_told_once(
     registry: Registry, upstream: Upstream
 ) -> None:
@@ -336,6 +344,7 @@ async def test_an_altered_credential_is_our_fault_and_told_once(
     assert actions.count("remote_credential.corrupt") == 1
 
 
+@pytest.mark.row(70)
 async def test_an_echoed_credential_is_redacted(registry: Registry, upstream: Upstream) -> None:
     row = await registry.put(upstream.url, auth_type=AuthType.BEARER)
     await registry.credential(row, "authorization", "ntn_secret")
@@ -391,6 +400,7 @@ async def test_a_remembered_legacy_era_is_asked_first_and_again_after_a_day(
         assert again > checked
 
 
+@pytest.mark.row(50)
 async def test_a_change_of_era_overnight_is_no_failure(
     registry: Registry, upstream: Upstream
 ) -> None:

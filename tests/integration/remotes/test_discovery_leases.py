@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
 
 from scaimcp.postgres import DatabaseUnavailable
-from scaimcp.remotes import store
-from scaimcp.remotes.discovery import Discovered
 from scaimcp.remotes.enumerations import Status
-from scaimcp.remotes.followup import CLOSE_CHANNEL
-from scaimcp.remotes.state_store import release_lease, take_lease
+from scaimcp.remotes.models import ServerRow
+from scaimcp.remotes.rules.health import Source
+from scaimcp.remotes.stores import store
+from scaimcp.remotes.stores.state_store import release_lease, take_lease
+from scaimcp.remotes.watching.discovery import Discovered
+from scaimcp.remotes.watching.followup import CLOSE_CHANNEL
 from tests.integration.forwarder import forward
 from tests.integration.rawserver import Play, Writer, eventually, reply, waiting
+from tests.integration.relay import Relay
 from tests.integration.remotes.conftest import Opened
+from tests.integration.remotes.registry import until
 from tests.integration.remotes.servers import (
     Registry,
     Upstream,
     named,
+    open_circuit,
     open_registry,
     settings_for,
-    until,
 )
 
 STORED = Discovered("stored")
@@ -34,16 +39,31 @@ def held_back(upstream: Upstream, release: asyncio.Event) -> Play:
 
     async def play(writer: Writer) -> None:
         await release.wait()
-        body = {"jsonrpc": "2.0", "id": _number(upstream), **upstream._answer("tools/list")}
+        body = {"jsonrpc": "2.0", "id": _number(upstream), **upstream.answer_to("tools/list")}
         await reply(200, body)(writer)
 
     return play
+
+
+@asynccontextmanager
+async def asking(
+    registry: Registry, upstream: Upstream, row: ServerRow, source: Source = "refresh"
+) -> AsyncIterator[asyncio.Task[Discovered]]:
+    """Discover a server that does not answer before the block ends."""
+    before, release = upstream.asked("tools/list"), asyncio.Event()
+    upstream.plays["tools/list"] = held_back(upstream, release)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(registry.discover(row, source))
+        await eventually(lambda: upstream.asked("tools/list") > before)
+        yield task
+        release.set()
 
 
 def _number(upstream: Upstream) -> int:
     return int(msgspec.json.decode(upstream.raw.seen[-1].body)["id"])
 
 
+@pytest.mark.row(32)
 async def test_ten_at_once_are_one_discovery(registry: Registry, upstream: Upstream) -> None:
     row = await registry.put(upstream.url)
     release = asyncio.Event()
@@ -68,6 +88,7 @@ async def test_those_who_join_hear_of_the_failure(registry: Registry, upstream: 
         release.set()
         # The one repetition of a list page that failed for good reason.
     assert {task.result().error_class for task in tasks} == {"RemoteServerError"}
+    assert sorted(task.result().result for task in tasks) == ["failed", "joined"]
 
 
 @pytest.mark.parametrize(
@@ -102,35 +123,31 @@ async def test_a_request_takes_the_lease_when_a_probe_has_ended(
     registry: Registry, upstream: Upstream
 ) -> None:
     row = await registry.put(upstream.url)
-    async with registry.database.transaction() as connection:
-        seq = await take_lease(connection, row.tenant_id, row.id, "probe:other")
-    assert seq is not None
+    taken = "lease_owner = 'probe:other', lease_until = now() + interval '1 minute', lease_seq = 7"
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(registry.discover(row))
-        await asyncio.sleep(0.2)
+        async with registry.meanwhile(row, taken):
+            task = group.create_task(registry.discover(row))
+        # It has met the probe's lease, and waits for its end.
         await registry.set_state(row, "last_checked_at = now()")
         async with registry.database.transaction() as connection:
-            await release_lease(connection, row.tenant_id, row.id, seq)
+            await release_lease(connection, row.tenant_id, row.id, 7)
     assert task.result() == STORED
 
 
+@pytest.mark.row(66)
+@pytest.mark.invariant("I5")
 async def test_whoever_lost_the_lease_writes_nothing(
     registry: Registry, upstream: Upstream
 ) -> None:
     row = await registry.put(upstream.url)
     await registry.discover(row)
     before = await registry.seen(row)
-    release = asyncio.Event()
-    upstream.plays["tools/list"] = held_back(upstream, release)
     upstream.lists["tools/list"] = [named("late")]
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(registry.discover(row, "discovery"))
-        await eventually(lambda: upstream.asked("tools/list") == 2)
+    async with asking(registry, upstream, row, "discovery") as task:
         # As if this process had slept for a minute.
         await registry.set_state(row, "lease_until = now() - interval '1 second'")
         async with registry.database.transaction() as connection:
             assert await take_lease(connection, row.tenant_id, row.id, "discovery:next")
-        release.set()
     assert task.result() == Discovered("late")
     after = await registry.seen(row)
     assert await registry.names(row) == ["search"]
@@ -140,6 +157,8 @@ async def test_whoever_lost_the_lease_writes_nothing(
     assert await registry.version() == 1
 
 
+@pytest.mark.row(66)
+@pytest.mark.invariant("I5")
 async def test_the_lease_of_one_that_died_ends_and_the_next_one_goes_on(
     registry: Registry, upstream: Upstream
 ) -> None:
@@ -177,18 +196,16 @@ async def test_a_request_that_is_cancelled_leaves_its_discovery_running(
     assert await registry.names(row) == ["search"]
 
 
+@pytest.mark.row(35)
 async def test_a_server_deleted_meanwhile_drops_the_result(
     registry: Registry, upstream: Upstream
 ) -> None:
     row = await registry.put(upstream.url)
-    release = asyncio.Event()
-    upstream.plays["tools/list"] = held_back(upstream, release)
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(registry.discover(row))
-        await eventually(lambda: upstream.asked("tools/list") == 1)
-        async with registry.database.transaction() as connection:
-            assert await store.delete_server(connection, row.tenant_id, row.id)
-        release.set()
+    async with (
+        asking(registry, upstream, row) as task,
+        registry.database.transaction() as connection,
+    ):
+        assert await store.delete_server(connection, row.tenant_id, row.id)
     assert task.result() == Discovered("late")
 
 
@@ -196,13 +213,8 @@ async def test_a_server_disabled_meanwhile_keeps_its_rows_and_its_status(
     registry: Registry, upstream: Upstream
 ) -> None:
     row = await registry.put(upstream.url)
-    release = asyncio.Event()
-    upstream.plays["tools/list"] = held_back(upstream, release)
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(registry.discover(row))
-        await eventually(lambda: upstream.asked("tools/list") == 1)
+    async with asking(registry, upstream, row) as task:
         await registry.set_state(row, "status = 'disabled', state_seq = state_seq + 1")
-        release.set()
     assert task.result() == Discovered("skipped")
     state = (await registry.seen(row)).state
     assert (state.status, state.lease_owner) == (Status.DISABLED, None)
@@ -213,13 +225,8 @@ async def test_a_configuration_changed_meanwhile_is_asked_again_with_the_new_one
     registry: Registry, upstream: Upstream
 ) -> None:
     row = await registry.put(upstream.url)
-    release = asyncio.Event()
-    upstream.plays["tools/list"] = held_back(upstream, release)
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(registry.discover(row))
-        await eventually(lambda: upstream.asked("tools/list") == 1)
+    async with asking(registry, upstream, row) as task:
         await registry.set_server(row, "config_version = config_version + 1")
-        release.set()
     assert task.result() == STORED
     assert upstream.asked("tools/list") == 2
 
@@ -239,12 +246,13 @@ async def test_without_time_for_another_one_a_job_follows(
     assert state.next_discovery_at is not None
     assert state.next_discovery_at <= state.read_at
     assert state.lease_owner is None
-    assert await registry.parts.queue._client.exists(f"arq:job:discover-now:{row.id}")
+    assert await registry.has_job(f"discover-now:{row.id}")
 
 
 # --- what happens after the commit ------------------------------------------------------------
 
 
+@pytest.mark.row(67)
 async def test_redis_away_after_the_commit_costs_nothing_but_the_message(
     migrated_url: str, redis_url: str, upstream: Upstream
 ) -> None:
@@ -266,6 +274,7 @@ async def test_redis_away_after_the_commit_costs_nothing_but_the_message(
             await registry.parts.follow_up.probe_soon(row.tenant_id, row.id)
 
 
+@pytest.mark.row(67)
 async def test_closing_is_followed_again_when_redis_is_back(
     migrated_url: str, redis_url: str, registry_for: Opened, upstream: Upstream
 ) -> None:
@@ -274,11 +283,11 @@ async def test_closing_is_followed_again_when_redis_is_back(
         async with open_registry(settings) as registry, registry_for(upstream.url) as other:
             await line.cut()
             await line.mend()
-            registry.parts.breaker._circuits["rs_1"] = object()  # type: ignore[assignment]
+            open_circuit(registry.parts.breaker, "rs_1")
 
             async def told() -> bool:
                 await other.parts.follow_up.close_sessions("rs_1")
-                return "rs_1" not in registry.parts.breaker._circuits
+                return registry.parts.breaker.open_servers() == 0
 
             await until(told, 20)
 
@@ -286,17 +295,14 @@ async def test_closing_is_followed_again_when_redis_is_back(
 async def test_the_database_away_raises_and_the_lease_is_given_back(
     registry_for: Opened, upstream: Upstream, migrated_url: str, redis_url: str
 ) -> None:
-    parts = urlsplit(migrated_url)
-    [folder] = parse_qs(parts.query)["host"]
-    async with forward(f"unix://{folder}/.s.PGSQL.5432") as line:
-        url = f"postgresql://postgres@127.0.0.1:{line.port}{parts.path}"
-        settings = settings_for(url, redis_url, upstream.url)
+    async with Relay(migrated_url) as relay:
+        settings = settings_for(relay.relayed, redis_url, upstream.url)
         async with open_registry(settings) as registry, registry_for(upstream.url) as other:
             other.tenant = registry.tenant
             row = await other.put(upstream.url)
 
             async def cut(writer: Writer) -> None:
-                await line.cut()
+                await relay.shut()
                 await reply(500)(writer)
 
             upstream.plays["tools/list"] = cut
@@ -304,22 +310,20 @@ async def test_the_database_away_raises_and_the_lease_is_given_back(
                 await registry.discover(row)
             state = (await other.seen(row)).state
             assert (state.status_reason, state.consecutive_failures) == ("discovering", 0)
-            await line.mend()
 
 
 async def test_every_process_hears_that_sessions_are_to_be_closed(
     registry_for: Opened, upstream: Upstream
 ) -> None:
     async with registry_for(upstream.url) as one, registry_for(upstream.url) as two:
-        two.parts.breaker._circuits["rs_1"] = object()  # type: ignore[assignment]
+        open_circuit(two.parts.breaker, "rs_1")
 
         async def told() -> bool:
             await one.parts.follow_up.close_sessions("rs_1")
-            return "rs_1" not in two.parts.breaker._circuits
+            return two.parts.breaker.open_servers() == 0
 
         await until(told)
-        redis = one.parts.follow_up._redis
         for message in (b"no json", b'{"server":""}', b"\xff"):
-            await redis.publish(CLOSE_CHANNEL, message)
-        two.parts.breaker._circuits["rs_1"] = object()  # type: ignore[assignment]
+            await one.redis.publish(CLOSE_CHANNEL, message)
+        open_circuit(two.parts.breaker, "rs_1")
         await until(told)

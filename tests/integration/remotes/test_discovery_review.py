@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 
 from scaimcp.ids import new_id
-from scaimcp.remotes import change_store
 from scaimcp.remotes.enumerations import CapabilityState, ChangeState, Kind, ToolChanges
 from scaimcp.remotes.models import Capability, ChangeDecision, PinWrite, ServerRow
+from scaimcp.remotes.stores import change_store
 from tests.integration.remotes.servers import Registry, Upstream, named
 
 HIDDEN = "Search\u202epages."
@@ -65,6 +65,7 @@ async def test_the_first_discovery_holds_what_hides_characters(
     assert (change.name, change.change, change.change_class) == ("odd", "added", "added")
 
 
+@pytest.mark.row(47)
 async def test_a_changed_tool_is_withheld_and_the_pin_kept(
     registry: Registry, upstream: Upstream, row: ServerRow
 ) -> None:
@@ -90,6 +91,7 @@ async def test_a_changed_tool_is_withheld_and_the_pin_kept(
     assert (action, data["class"]) == ("remote_tool.hold", "breaking")
 
 
+@pytest.mark.row(49)
 async def test_a_hint_that_gets_worse_is_a_risk(registry: Registry, upstream: Upstream) -> None:
     upstream.lists["tools/list"] = [named("search", annotations={"readOnlyHint": True})]
     row = await registry.put(upstream.url, tool_changes=ToolChanges.REVIEW)
@@ -187,6 +189,7 @@ async def test_a_rejected_hash_stays_rejected_and_is_not_offered_again(
     ]  # fmt: skip
 
 
+@pytest.mark.row(46)
 async def test_an_empty_list_takes_the_rows_and_leaves_the_pins(
     registry: Registry, upstream: Upstream, row: ServerRow
 ) -> None:
@@ -241,6 +244,7 @@ async def test_going_back_to_auto_serves_everything_and_ends_what_was_pending(
     assert [change.state for change in await registry.changes(row)] == [ChangeState.SUPERSEDED]
 
 
+@pytest.mark.row(47)
 async def test_a_finding_is_counted_and_served_under_auto(
     registry: Registry, upstream: Upstream
 ) -> None:

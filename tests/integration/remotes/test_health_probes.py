@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import pytest
 import pytest_asyncio
 
 from scaimcp.postgres import open_database
 from scaimcp.remotes.enumerations import AuthType, Status, Transport
-from scaimcp.remotes.liveness import Liveness
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.probing import Probed
-from scaimcp.remotes.state_store import take_lease
+from scaimcp.remotes.stores.state_store import take_lease
+from scaimcp.remotes.watching.liveness import Liveness
+from scaimcp.remotes.watching.probing import Probed
 from scaimcp.types import Secret
 from scaimcp.upstream.pool import EVERYBODY, SessionKey
 from tests.integration.rawserver import eventually, reply, reset, waiting
 from tests.integration.remotes.conftest import Opened
-from tests.integration.remotes.servers import Registry, Upstream, until
+from tests.integration.remotes.registry import until
+from tests.integration.remotes.servers import Registry, Upstream
 from tests.integration.upstream.support import Fleet, sdk
 
 OK = Probed("ok")
@@ -39,6 +41,11 @@ async def row(registry: Registry, upstream: Upstream) -> AsyncIterator[ServerRow
     yield found
 
 
+async def is_noted(registry: Registry, row: ServerRow) -> bool:
+    """Tell whether a failed call of a server has been written down."""
+    return (await registry.seen(row)).state.last_call_failure_at is not None
+
+
 @asynccontextmanager
 async def running(live: Liveness) -> AsyncIterator[None]:
     task = asyncio.create_task(live.run())
@@ -48,10 +55,6 @@ async def running(live: Liveness) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-async def has_job(registry: Registry, job_id: str) -> bool:
-    return bool(await registry.parts.queue._client.exists(f"arq:job:{job_id}"))
 
 
 async def test_a_modern_server_is_asked_server_discover_alone(
@@ -69,6 +72,26 @@ async def test_a_modern_server_is_asked_server_discover_alone(
     assert 59 < (state.next_check_at - state.read_at).total_seconds() <= 60
     assert state.lease_owner is None
     assert await registry.version() == 1
+
+
+async def test_the_setting_moves_the_next_check_after_discovery_probe_and_call(
+    registry_for: Opened, upstream: Upstream
+) -> None:
+    async with registry_for(upstream.url, REMOTE_HEALTH_INTERVAL_SECONDS="300") as registry:
+        row = await registry.put(upstream.url)
+
+        async def waits_five_minutes() -> bool:
+            state = (await registry.seen(row)).state
+            assert state.next_check_at is not None
+            return 290 < (state.next_check_at - state.read_at).total_seconds() <= 300
+
+        await registry.discover(row)
+        assert await waits_five_minutes()
+        assert await probe(registry, row) == OK
+        assert await waits_five_minutes()
+        await registry.set_state(row, "next_check_at = now()")
+        registry.parts.liveness.ok(row.tenant_id, row.id)
+        await until(waits_five_minutes)
 
 
 async def test_a_legacy_server_is_pinged_on_a_session_that_is_kept(registry_for: Opened) -> None:
@@ -151,7 +174,7 @@ async def test_a_server_that_lives_again_stays_in_error_until_its_discovery(
     assert await probe(registry, row) == OK
     state = (await registry.seen(row)).state
     assert (state.status, state.consecutive_failures) == (Status.ERROR, 5)
-    assert await has_job(registry, f"discover-now:{row.id}")
+    assert await registry.has_job(f"discover-now:{row.id}")
 
 
 @pytest.mark.parametrize(
@@ -180,6 +203,7 @@ async def test_a_connection_that_breaks(
     assert await probe(registry, row) == Probed("failed", "ConnectError")
 
 
+@pytest.mark.row(53)
 async def test_a_busy_server_is_alive_and_left_alone_for_at_most_15_minutes(
     registry: Registry, upstream: Upstream, row: ServerRow
 ) -> None:
@@ -192,6 +216,7 @@ async def test_a_busy_server_is_alive_and_left_alone_for_at_most_15_minutes(
     assert 890 < (state.next_check_at - state.read_at).total_seconds() <= 900
 
 
+@pytest.mark.row(3)
 async def test_a_key_that_is_not_loaded_is_our_fault(
     registry: Registry, upstream: Upstream
 ) -> None:
@@ -226,6 +251,7 @@ async def test_a_server_for_each_users_own_account_is_alive_when_it_challenges(
     assert probed == (OK if challenge else Probed("failed", "AuthenticationError"))
 
 
+@pytest.mark.row(50)
 async def test_an_upgrade_is_noticed_by_the_probe(
     registry: Registry, upstream: Upstream, row: ServerRow
 ) -> None:
@@ -247,6 +273,7 @@ async def test_a_legacy_server_that_fails_to_answer_a_ping(
 # --- what is not probed -----------------------------------------------------------------------
 
 
+@pytest.mark.invariant("I5")
 async def test_a_probe_that_runs_twice_asks_once(
     registry: Registry, upstream: Upstream, row: ServerRow
 ) -> None:
@@ -254,6 +281,23 @@ async def test_a_probe_that_runs_twice_asks_once(
     assert await probe(registry, row) == OK
     assert await probe(registry, row, is_due=False) == Probed("skipped")
     assert len(upstream.raw.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_asked"),
+    [
+        ("next_check_at = now() + interval '40 s'", True),
+        ("next_check_at = now() + interval '50 s'", False),
+        ("next_check_at = now() + interval '40 s', last_health_status = 'RateLimitedError'", False),
+        ("next_check_at = now() + interval '40 s', status = 'error'", False),
+        ("next_check_at = NULL", False),
+    ],
+)
+async def test_a_probe_may_come_as_early_as_a_tick_spreads_its_probes(
+    registry: Registry, row: ServerRow, columns: str, is_asked: bool
+) -> None:
+    await registry.set_state(row, columns)
+    assert (await probe(registry, row, is_due=False) == OK) == is_asked
 
 
 async def test_two_probes_at_once_ask_once(
@@ -302,6 +346,8 @@ async def test_a_configuration_changed_meanwhile_drops_the_outcome(
     assert (state.consecutive_failures, state.lease_owner) == (0, None)
 
 
+@pytest.mark.row(66)
+@pytest.mark.invariant("I5")
 async def test_whoever_lost_the_lease_writes_nothing(
     registry: Registry, upstream: Upstream, row: ServerRow
 ) -> None:
@@ -362,25 +408,36 @@ async def test_a_success_is_written_and_ends_a_count_of_failures(
 
 
 async def test_many_successes_are_written_at_most_once_per_pause(
-    registry: Registry, row: ServerRow
+    registry: Registry, upstream: Upstream, row: ServerRow
 ) -> None:
-    live = Liveness(registry.database, registry.parts.follow_up, 0.4)
+    live = Liveness(registry.database, registry.parts.follow_up, 60, 3_600)
+    other = await registry.put(upstream.url, "two")
+    before = (await registry.seen(row)).state.state_seq
+
+    async def is_written() -> bool:
+        return (await registry.seen(row)).state.state_seq > before
+
     async with running(live):
-        before = (await registry.seen(row)).state.state_seq
-        ends = asyncio.get_running_loop().time() + 0.9
-        while asyncio.get_running_loop().time() < ends:
+        live.ok(row.tenant_id, row.id)
+        await until(is_written)
+        for _ in range(100):
             live.ok(row.tenant_id, row.id)
-            await asyncio.sleep(0.01)
-        written = (await registry.seen(row)).state.state_seq - before
-        assert 1 <= written <= 4
+        # A failure is written in its turn: after it nothing of before is on its way.
+        live.failed(other.tenant_id, other.id)
+        await until(partial(is_noted, registry, other))
+    assert (await registry.seen(row)).state.state_seq == before + 1
 
 
-async def test_two_hundred_failed_calls_are_one_probe(registry: Registry, row: ServerRow) -> None:
+@pytest.mark.row(55)
+async def test_two_hundred_failed_calls_are_one_probe(
+    registry: Registry, upstream: Upstream, row: ServerRow
+) -> None:
+    other = await registry.put(upstream.url, "two")
     for _ in range(200):
         registry.parts.liveness.failed(row.tenant_id, row.id)
 
     async def asked() -> bool:
-        return await has_job(registry, f"probe-now:{row.id}")
+        return await registry.has_job(f"probe-now:{row.id}")
 
     await until(asked)
     state = (await registry.seen(row)).state
@@ -389,7 +446,8 @@ async def test_two_hundred_failed_calls_are_one_probe(registry: Registry, row: S
     seq = state.state_seq
     registry.parts.liveness.failed(row.tenant_id, row.id)
     registry.parts.liveness.ok("nobody", "rs_none")
-    await asyncio.sleep(0.1)
+    registry.parts.liveness.failed(other.tenant_id, other.id)
+    await until(partial(is_noted, registry, other))
     assert (await registry.seen(row)).state.state_seq == seq
 
 
@@ -406,11 +464,7 @@ async def test_a_success_does_not_wait_for_a_failure_nor_the_other_way_round(
     await until(is_ok)
     registry.parts.liveness.ok(row.tenant_id, row.id)
     registry.parts.liveness.failed(other.tenant_id, other.id)
-
-    async def is_noted() -> bool:
-        return (await registry.seen(other)).state.last_call_failure_at is not None
-
-    await until(is_noted, 2)
+    await until(partial(is_noted, registry, other), 2)
 
 
 async def test_a_late_success_of_a_server_in_error_asks_for_a_discovery(
@@ -420,26 +474,36 @@ async def test_a_late_success_of_a_server_in_error_asks_for_a_discovery(
     registry.parts.liveness.ok(row.tenant_id, row.id)
 
     async def asked() -> bool:
-        return await has_job(registry, f"discover-now:{row.id}")
+        return await registry.has_job(f"discover-now:{row.id}")
 
     await until(asked)
     assert (await registry.seen(row)).state.status is Status.ERROR
 
 
 async def test_without_the_database_what_calls_tell_is_dropped(registry: Registry) -> None:
-    async with open_database(Secret("postgresql://u@127.0.0.1:1/d"), 1) as away:
-        live = Liveness(away, registry.parts.follow_up, 0.05)
-        async with running(live):
-            for _ in range(2):
-                live.ok("t", "rs_1")
-                live.failed("t", "rs_1")
-                await eventually(lambda: not live._ok and not live._failed)
+    tries: list[None] = []
+
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tries.append(None)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as front:
+        port = front.sockets[0].getsockname()[1]
+        url = Secret(f"postgresql://u@127.0.0.1:{port}/d?sslmode=disable")
+        async with open_database(url, 1) as away:
+            live = Liveness(away, registry.parts.follow_up, 60, 0.01)
+            async with running(live):
+                # It goes on after each loss.
+                for tell in (live.failed, live.ok, live.ok):
+                    tries.clear()
+                    tell("t", "rs_1")
+                    await eventually(lambda: bool(tries))
 
 
 async def test_a_state_that_others_write_meanwhile_is_read_again(
     registry: Registry, row: ServerRow
 ) -> None:
-    live = Liveness(registry.database, registry.parts.follow_up, 0.05)
+    live = Liveness(registry.database, registry.parts.follow_up, 60, 0.05)
 
     async def written() -> bool:
         return (await registry.seen(row)).state.last_call_ok_at is not None

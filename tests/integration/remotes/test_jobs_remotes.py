@@ -20,26 +20,17 @@ from arq.worker import Worker
 from scaimcp.ids import new_id
 from scaimcp.jobs import remotes as jobs
 from scaimcp.queue import QUEUE, QueueUnavailable, open_queue
-from scaimcp.remotes import approval_store
-from scaimcp.remotes.approval_models import Binding, NewApproval
-from scaimcp.remotes.discovery import Discovered
 from scaimcp.remotes.enumerations import Status
-from scaimcp.remotes.health import chunk_delay, discovery_offset
 from scaimcp.remotes.models import ServerRow
+from scaimcp.remotes.rules.health import chunk_delay, discovery_offset
+from scaimcp.remotes.watching.discovery import Discovered
 from scaimcp.settings import Settings, load
 from scaimcp.types import Secret
 from scaimcp.worker import create_worker
 from tests.integration.rawserver import eventually, reply, waiting
 from tests.integration.remotes.conftest import Opened
-from tests.integration.remotes.servers import (
-    KEK,
-    Registry,
-    Upstream,
-    allowed,
-    named,
-    settings_for,
-    until,
-)
+from tests.integration.remotes.registry import until
+from tests.integration.remotes.servers import KEK, Registry, Upstream, allowed, named, settings_for
 
 # arq closes its client by a name that the Redis library has given up.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated close:DeprecationWarning")
@@ -230,6 +221,18 @@ async def test_an_event_discovers_at_most_once_in_thirty_seconds(
     assert await jobs.pause_left(registry.database, row.tenant_id, "rs_none") == 0
 
 
+async def test_a_discovery_that_failed_has_its_time_and_keeps_nobody_waiting(
+    registry: Registry, upstream: Upstream, row: ServerRow
+) -> None:
+    await registry.set_state(row, "last_discovery_at = now() - interval '1 hour'")
+    upstream.plays["tools/list"] = reply(500)
+    failed = Discovered("failed", "RemoteServerError")
+    assert await registry.discover(row, "discovery") == failed
+    state = (await registry.seen(row)).state
+    assert state.last_discovery_at == state.last_checked_at
+    assert await jobs.pause_left(registry.database, row.tenant_id, row.id) == 0
+
+
 async def test_an_event_while_its_job_waits_asks_for_one_more(
     registry: Registry, redis_url: str, row: ServerRow
 ) -> None:
@@ -266,6 +269,8 @@ async def test_a_dead_server_comes_back_by_probe_and_discovery(
     assert await registry.status(row) == (Status.ACTIVE, "ok")
 
 
+@pytest.mark.row(66)
+@pytest.mark.invariant("I5")
 async def test_a_job_that_runs_twice_writes_the_same(
     registry: Registry, upstream: Upstream, row: ServerRow
 ) -> None:
@@ -287,29 +292,6 @@ async def test_a_job_for_a_server_that_is_gone_does_nothing(registry: Registry) 
     assert await jobs.probe_many(registry.parts, ["t"], ["rs_none"], "job") == 0
 
 
-# --- approvals --------------------------------------------------------------------------------
-
-
-async def test_questions_whose_time_is_over_end_with_an_audit_row(
-    registry: Registry, row: ServerRow
-) -> None:
-    ids = [f"apr_{number}" for number in range(3)]
-    for number, approval_id in enumerate(ids):
-        binding = Binding(row.tenant_id, "usr_1", row.id, f"tool{number}", b"d" * 32, b"h" * 32)
-        new = NewApproval(
-            id=approval_id, binding=binding, mode="link", seconds=600, arguments_sealed=b"sealed"
-        )
-        async with registry.database.transaction() as connection:
-            await approval_store.ask(connection, new)
-    assert await jobs.expire_approvals(registry.database, "job") == 0
-    await registry.execute("UPDATE remote_approvals SET expires_at = now() WHERE id <> 'apr_2'")
-    assert await jobs.expire_approvals(registry.database, "job", batch=1) == 2
-    assert await jobs.expire_approvals(registry.database, "job") == 0
-    told = [data for action, data in await registry.audited(row) if action == "consent.expire"]
-    assert sorted(data["approval_id"] for data in told) == ids[:2]
-    assert told[0]["digest"] == (b"d" * 32).hex()
-
-
 # --- the tables -------------------------------------------------------------------------------
 
 
@@ -323,7 +305,8 @@ def test_a_worker_with_a_kek_has_every_job_and_cron(migrated_url: str, redis_url
     worker = _made(lambda: create_worker(settings_for(migrated_url, redis_url)))
     assert set(worker.functions) == {
         "discover_remote_server", "discover_remote_server_now", "probe_remote_servers",
-        "audit_prune", "approvals_expire", "remote_discoveries", "remote_probes",
+        "audit_prune", "approvals_expire", "approvals_prune", "remote_discoveries",
+        "remote_probes",
     }  # fmt: skip
     crons = {job.name: job.minute for job in worker.cron_jobs or ()}
     assert crons["remote_discoveries"] == {0, 15, 30, 45}
@@ -352,8 +335,8 @@ async def test_every_cron_runs(registry: Registry, redis_url: str, row: ServerRo
     try:
         await worker.async_run()
         assert worker.jobs_failed == 0
-        # The three crons, the pruning, and what they hand out.
-        assert worker.jobs_complete >= 5
+        # The crons, and what they hand out.
+        assert worker.jobs_complete >= 7
     finally:
         await worker.close()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -363,6 +346,8 @@ async def test_every_cron_runs(registry: Registry, redis_url: str, row: ServerRo
 # --- as processes -----------------------------------------------------------------------------
 
 
+@pytest.mark.row(66)
+@pytest.mark.invariant("I5")
 @pytest.mark.slow
 async def test_a_worker_killed_while_it_discovers_is_made_up_for(
     registry_for: Opened, upstream: Upstream, migrated_url: str, redis_url: str

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ from scaimcp.credentials.errors import CredentialCorrupt, KeyUnavailable
 from scaimcp.credentials.rotation import Pace, check, rotate
 from scaimcp.postgres import Database
 from scaimcp.remotes.models import ServerRow
-from tests.integration.remotes.registry import execute, migrated
+from tests.integration.remotes.registry import execute, migrated, until
 from tests.integration.remotes.sealed_rows import (
     Notes,
     counts,
@@ -78,12 +78,6 @@ def environment(database_url: str, monkeypatch: pytest.MonkeyPatch) -> dict[str,
 async def command(*arguments: str) -> int:
     """Run ``scaimcp keys``, which has an event loop of its own."""
     return await asyncio.to_thread(main, ["keys", *arguments])
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - the database has no event for this
-            await asyncio.sleep(0.01)
 
 
 def table(said: str) -> dict[str, list[str]]:
@@ -358,6 +352,7 @@ async def test_a_row_that_was_moved_is_damaged(database: Database, statement: st
     assert (found.done.total(), found.corrupt.total(), len(notes.damaged)) == (0, 1, 1)
 
 
+@pytest.mark.row(4)
 async def test_a_row_that_was_moved_to_another_server_opens_nowhere(database: Database) -> None:
     row = await new_server(database, "ten_a")
     other = await new_server(database, "ten_a", "two")

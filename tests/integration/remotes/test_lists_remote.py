@@ -109,6 +109,7 @@ async def test_a_definition_is_listed_as_the_server_gives_it_but_for_its_name(
         assert list(found["inputSchema"]["properties"]) == ["z", "a"]
 
 
+@pytest.mark.row(59)
 async def test_the_url_says_which_names_are_listed(setup: Setup) -> None:
     assert {t["name"] for t in await setup.tools(query="?names=safe")} == {
         safe(setup.row, tool["name"]) for tool in TOOLS
@@ -143,6 +144,32 @@ async def test_the_search_finds_remote_tools(setup: Setup) -> None:
     names = {"names": [dotted(setup.row, "rich")]}
     described = (await setup.fleet.client().call("tools_describe", names)).value
     assert described["items"][0]["inputSchema"] == RICH["inputSchema"]
+
+
+async def test_the_search_shows_the_names_that_the_client_is_listed(setup: Setup) -> None:
+    fleet, names = setup.fleet, (dotted(setup.row, "rich"), safe(setup.row, "rich"))
+    known = {CLIENT: {"name": "claude-ai", "version": "1"}, CAPABILITIES: {}}
+    legacy = await fleet.legacy(name="Visual Studio Code")
+    ways: list[tuple[Client, dict[str, Any], str]] = [
+        (fleet.client(), {}, names[0]),
+        (fleet.client(), {"path": "/mcp?names=safe"}, names[1]),
+        (fleet.client(), {"params": {"_meta": known}}, names[1]),
+        (fleet.client(), {"params": {"_meta": known}, "path": "/mcp?names=dotted"}, names[0]),
+        (legacy, {}, names[1]),
+    ]
+    for client, way, expected in ways:
+        found = await client.call("tools_search", {"query": "definition hold"}, **way)
+        [item] = [item for item in found.value["items"] if item["title"] == "Rich"]
+        assert item["name"] == expected
+        # Either name of a tool is understood, whichever one is shown, and it is one tool.
+        for asked in names:
+            found = await client.call("tools_search", {"query": asked, "top_k": 1}, **way)
+            assert found.value["items"][0]["name"] == expected
+            found = await client.call("tools_describe", {"names": [asked]}, **way)
+            assert found.value["items"][0]["name"] == expected
+        found = await client.call("tools_describe", {"names": [*names, "r_none"]}, **way)
+        assert [item["name"] for item in found.value["items"]] == [expected]
+        assert found.value["not_found"] == ["r_none"]
 
 
 async def test_the_gemini_dialect_reaches_remote_schemas(setup: Setup) -> None:
@@ -214,6 +241,7 @@ async def test_without_the_permission_nothing_remote_is_listed(setup: Setup) -> 
         assert result["_meta"][REMOTE_SERVERS] == []
 
 
+@pytest.mark.row(54)
 async def test_every_list_names_the_servers_that_hide_something(setup: Setup) -> None:
     assert await setup.hiding() == []
     assert (await setup.listed())["ttlMs"] == 60_000

@@ -56,12 +56,14 @@ NO_OBJECT = {
 }
 
 
+@pytest.mark.row(5)
 @pytest.mark.parametrize("given", NO_OBJECT.values(), ids=NO_OBJECT.keys())
 async def test_5_a_body_that_is_no_json_object_is_400(owner: Rest, given: bytes) -> None:
     reply = await owner.post(body=given)
     assert (reply.status, reply.word) == (400, "INVALID_JSON")
 
 
+@pytest.mark.row(6)
 async def test_6_a_body_that_is_too_large_or_no_json_by_type_is_refused(owner: Rest) -> None:
     reply = await owner.post(body=b'{"name":"' + b"x" * 300 * 1024 + b'"}')
     assert (reply.status, reply.word) == (413, "PAYLOAD_TOO_LARGE")
@@ -70,6 +72,7 @@ async def test_6_a_body_that_is_too_large_or_no_json_by_type_is_refused(owner: R
         assert (reply.status, reply.word) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
+@pytest.mark.row(7)
 async def test_7_every_bad_field_is_named_at_once(
     registry: Registry, owner: Rest, url: str
 ) -> None:
@@ -92,6 +95,7 @@ async def test_7_every_bad_field_is_named_at_once(
     assert await count(registry) == before
 
 
+@pytest.mark.row(7)
 @pytest.mark.parametrize("seconds", [0, 601, True, "5", 1.5])
 async def test_7_a_timeout_is_a_whole_number_from_1_to_600(
     owner: Rest, url: str, seconds: Any
@@ -100,6 +104,7 @@ async def test_7_a_timeout_is_a_whole_number_from_1_to_600(
     assert faults(reply) == ["timeout_seconds"]
 
 
+@pytest.mark.row(8)
 @pytest.mark.parametrize(
     "name", ["", "   ", "x" * 101, "!?-", "a\u202eb", "a\u0000b", "x" * 5000, 5, None]
 )
@@ -108,6 +113,7 @@ async def test_8_a_bad_name_is_422(owner: Rest, url: str, name: Any) -> None:
     assert (reply.status, faults(reply)) == (422, ["name"])
 
 
+@pytest.mark.row(14)
 @pytest.mark.parametrize(
     "endpoint",
     [
@@ -122,6 +128,7 @@ async def test_14_a_malformed_url_is_422(owner: Rest, endpoint: str) -> None:
     assert "pw" not in reply.json["error"]["message"]
 
 
+@pytest.mark.row(15)
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1", "[::1]", "0x7f.1", "2130706433", "localhost", "db", "x.internal",
@@ -141,11 +148,13 @@ async def test_15_a_host_that_is_off_limits_is_422_and_audited(
     assert "scaimcp_remote_endpoint_refused_total{reason=" in metrics
 
 
+@pytest.mark.row(20)
 async def test_20_the_gateways_own_url_is_refused(registry: Registry, owner: Rest) -> None:
     reply = await owner.post(body=body(registry.world.mcp_url))
     assert (reply.status, reply.word) == (422, "SCAILINK_ENDPOINT_FORBIDDEN")
 
 
+@pytest.mark.row(21)
 async def test_21_a_secret_in_the_url_is_refused_with_advice(owner: Rest, url: str) -> None:
     reply = await owner.post(body=body(f"{url}?api_key={SECRET}"))
     assert (reply.status, reply.word) == (422, "SCAILINK_ENDPOINT_INVALID")
@@ -181,6 +190,7 @@ SETS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.row(22, 23, 25)
 @pytest.mark.parametrize(("auth_type", "given", "field"), SETS, ids=str)
 async def test_22_23_25_bad_credentials_are_422_and_never_repeated(
     owner: Rest, url: str, auth_type: str, given: dict[str, Any], field: str
@@ -190,6 +200,7 @@ async def test_22_23_25_bad_credentials_are_422_and_never_repeated(
     assert SECRET.encode() not in reply.content
 
 
+@pytest.mark.row(24)
 async def test_24_one_bearer_prefix_is_removed(registry: Registry, owner: Rest) -> None:
     async with registry.upstream() as upstream:
         given = {"authorization": "Bearer ntn_1"}
@@ -197,6 +208,7 @@ async def test_24_one_bearer_prefix_is_removed(registry: Registry, owner: Rest) 
         assert set(upstream.requests("authorization")) == {"Bearer ntn_1"}
 
 
+@pytest.mark.row(27)
 @pytest.mark.parametrize(
     "field", ["is_tenant_shared", "slug", "status", "id", "tenant_id", "owner_user_id"]
 )
@@ -209,6 +221,7 @@ async def test_27_what_never_changes_cannot_be_patched(
     assert (await owner.get(f"/{server['id']}")).json["data"]["name"] == f"fixed {field}"
 
 
+@pytest.mark.row(36)
 @pytest.mark.parametrize(
     ("path", "field"),
     [
@@ -222,6 +235,7 @@ async def test_36_a_bad_parameter_of_the_list_is_422(owner: Rest, path: str, fie
     assert (reply.status, reply.word, faults(reply)) == (422, "VALIDATION_ERROR", [field])
 
 
+@pytest.mark.row(36)
 async def test_36_a_cursor_serves_its_caller_and_its_filter_only(
     registry: Registry, owner: Rest, url: str
 ) -> None:

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from scaimcp.remotes.canonical import definition_hash
 from scaimcp.remotes.enumerations import Kind
+from scaimcp.remotes.rules.canonical import definition_hash
 from tests.integration.remotes.rest import Registry, Rest, body, open_registry
 from tests.world import serve_at
 
@@ -235,6 +235,7 @@ async def test_a_rejected_change_stays_rejected(registry: Registry, owner: Rest)
         assert f"{server['name_prefix']}search" in await owner.client.names()
 
 
+@pytest.mark.row(48)
 async def test_48_only_what_was_shown_is_accepted(registry: Registry, owner: Rest) -> None:
     async with listing(registry) as lists:
         server, change = await changed(registry, owner, lists, "stale")

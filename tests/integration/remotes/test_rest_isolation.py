@@ -156,6 +156,7 @@ async def test_a_list_holds_what_the_caller_sees_and_no_more(tenant: Tenant, who
     assert await seen("?scope=personal") == {n: v for n, v in own.items() if n == "personal"}
 
 
+@pytest.mark.row(30)
 @pytest.mark.parametrize("kind", ["personal", "shared"])
 @pytest.mark.parametrize("deed", DEEDS)
 async def test_30_deeds_are_for_those_who_may(tenant: Tenant, deed: str, kind: str) -> None:
@@ -174,6 +175,8 @@ async def test_30_deeds_are_for_those_who_may(tenant: Tenant, deed: str, kind: s
     await tenant.registry.as_("manager").post(f"/{tenant.servers[kind]}/enable")
 
 
+@pytest.mark.row(29)
+@pytest.mark.invariant("I7")
 @pytest.mark.parametrize("deed", DEEDS)
 async def test_29_foreign_unknown_and_malformed_ids_are_the_same_404(
     tenant: Tenant, deed: str
@@ -189,6 +192,7 @@ async def test_29_foreign_unknown_and_malformed_ids_are_the_same_404(
     assert len(bodies) == 1
 
 
+@pytest.mark.row(29)
 @pytest.mark.parametrize("who", ["other_owner", "user", "stranger", "nobody", "only_own"])
 async def test_29_nobody_else_deletes(tenant: Tenant, who: str) -> None:
     for kind in ("personal", "shared"):
@@ -197,6 +201,7 @@ async def test_29_nobody_else_deletes(tenant: Tenant, who: str) -> None:
         assert (await tenant.registry.as_("owner").get(f"/{tenant.servers[kind]}")).status == 200
 
 
+@pytest.mark.row(30)
 @pytest.mark.parametrize(
     ("who", "is_shared", "status"),
     [

@@ -52,6 +52,7 @@ async def fields(registry: Registry, server: dict[str, Any]) -> list[str]:
     return [row["field"] for row in rows]
 
 
+@pytest.mark.row(26)
 @pytest.mark.parametrize("change", ["origin", "auth_type"])
 async def test_26_stored_secrets_never_follow_to_another_host_or_kind(
     registry: Registry, owner: Rest, change: str
@@ -150,6 +151,7 @@ WRITES = {
 }
 
 
+@pytest.mark.row(28)
 @pytest.mark.parametrize("deed", WRITES)
 async def test_28_a_stale_version_changes_nothing(
     registry: Registry, owner: Rest, deed: str
@@ -171,6 +173,7 @@ async def test_any_version_will_do_with_an_asterisk(registry: Registry, owner: R
     assert reply.status == 200
 
 
+@pytest.mark.row(31)
 async def test_31_a_disabled_server_is_not_refreshed_nor_contacted(
     registry: Registry, owner: Rest
 ) -> None:
@@ -235,6 +238,7 @@ async def test_what_a_manager_disables_a_manager_enables(registry: Registry, own
     assert (await manager.delete(path)).status == 204
 
 
+@pytest.mark.row(32)
 async def test_32_refreshes_at_once_share_one_discovery_then_429(
     registry: Registry, owner: Rest
 ) -> None:
@@ -257,6 +261,7 @@ async def test_32_refreshes_at_once_share_one_discovery_then_429(
                 assert reply.json["data"]["status"] == "active"
 
 
+@pytest.mark.row(33)
 async def test_33_a_new_value_is_used_from_the_next_request_on(
     registry: Registry, owner: Rest
 ) -> None:
@@ -277,9 +282,11 @@ async def test_33_a_new_value_is_used_from_the_next_request_on(
         assert not (await owner.client.call(name)).is_error
         assert await versions(registry, server) == (1, 1)
         actions = [action for action, _ in await registry.audited(server["id"])]
-        assert actions.count("remote_credential.set") == 1
+        # Once by the registration.
+        assert actions.count("remote_credential.set") == 2
 
 
+@pytest.mark.row(34)
 async def test_34_without_its_credential_a_server_is_out_of_service_until_it_has_one(
     registry: Registry, owner: Rest
 ) -> None:
@@ -321,6 +328,25 @@ async def test_one_of_several_fields_can_go(registry: Registry, owner: Rest) -> 
         assert (full.status, full.word) == (422, "VALIDATION_ERROR")
 
 
+async def test_single_values_stay_within_the_limit_of_all_together(
+    registry: Registry, owner: Rest
+) -> None:
+    given = {"x-a": "a" * 8_192, "x-b": "b" * 8_000}
+    server = await owner.registered(
+        registry.closed(), "heavy", auth_type="api_key_header", credentials=given
+    )
+    path = f"/{server['id']}/credentials"
+    before = await detail(owner, server)
+    refused = await owner.put(f"{path}/x-c", {"value": "c" * 193})
+    assert (refused.status, refused.word) == (422, "VALIDATION_ERROR")
+    assert [fault["field"] for fault in refused.json["error"]["details"]] == ["value"]
+    assert b"ccc" not in refused.content
+    assert await detail(owner, server) == before
+    # To the last byte; and a value that is replaced counts as the new one only.
+    assert (await owner.put(f"{path}/x-c", {"value": "c" * 192})).status == 200
+    assert (await owner.put(f"{path}/x-a", {"value": "d" * 8_192})).status == 200
+
+
 @pytest.mark.parametrize("auth_type", ["none", "bearer"])
 async def test_a_field_that_a_server_cannot_have_is_422(
     registry: Registry, owner: Rest, auth_type: str
@@ -331,6 +357,7 @@ async def test_a_field_that_a_server_cannot_have_is_422(
     assert (reply.status, reply.word) == (422, "VALIDATION_ERROR")
 
 
+@pytest.mark.row(35)
 async def test_35_a_server_deleted_during_its_discovery_is_gone(
     registry: Registry, owner: Rest
 ) -> None:

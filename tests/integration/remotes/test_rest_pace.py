@@ -10,7 +10,7 @@ import pytest_asyncio
 from scaimcp.errors import RequestRefused
 from scaimcp.ids import new_id
 from scaimcp.redis import RedisClient, open_redis
-from scaimcp.remotes.pacing import REFRESHES, TENANT_REFRESHES, WRITES, Limit, Pace
+from scaimcp.remotes.registry.pacing import REFRESHES, TENANT_REFRESHES, WRITES, Limit, Pace
 from scaimcp.types import Secret
 from tests.fakes.callers import Clock
 from tests.world import bound
@@ -67,21 +67,6 @@ async def test_without_redis_places_come_back_one_by_one(redis_url: str) -> None
         clock.forward(30.5)
         await pace.take((TWO, one))
         await refused(pace, (TWO, one))
-    place.close()
-
-
-async def test_without_redis_forgotten_subjects_take_no_memory() -> None:
-    place, clock = bound(), Clock()
-    url = f"redis://127.0.0.1:{place.getsockname()[1]}/0"
-    async with open_redis(Secret(url)) as nowhere:
-        pace = Pace(nowhere, monotonic=clock)
-        await pace.take((MANY, "first"))
-        pace._paused_until = clock.now + 10_000
-        for n in range(9_999):
-            await pace.take((MANY, str(n)))
-        clock.forward(120)
-        await pace.take((MANY, "last"))
-        assert len(pace._own) == 1
     place.close()
 
 

@@ -17,10 +17,11 @@ import pytest_asyncio
 from scaimcp.errors import EndpointForbidden
 from scaimcp.outbound import open_guarded_http
 from scaimcp.remotes.enumerations import AuthType
-from scaimcp.remotes.fields import Registration
-from scaimcp.remotes.registry import registry_of
+from scaimcp.remotes.registry.fields import Registration
+from scaimcp.remotes.registry.use_cases import registry_of
 from scaimcp.types import RequestContext, Secret
 from tests.fakes.callers import caller, grants
+from tests.integration.remotes.registry import until
 from tests.integration.remotes.rest import OWN, ROLES, ROOT, Registry, body, open_registry
 from tests.world import World
 
@@ -52,6 +53,7 @@ async def rows(registry: Registry, name: str) -> int:
     return len(found)
 
 
+@pytest.mark.row(1)
 @pytest.mark.parametrize(("method", "path"), CALLS)
 async def test_1_without_a_kek_every_call_is_503(world: World, method: str, path: str) -> None:
     where = path if path.startswith("/v1") else ROOT + path
@@ -61,6 +63,7 @@ async def test_1_without_a_kek_every_call_is_503(world: World, method: str, path
     assert (await world.as_(None).send(b"{", path=where, method=method)).status == 401
 
 
+@pytest.mark.row(9)
 async def test_9_names_are_taken_in_their_scope_only(registry: Registry) -> None:
     owner, manager, url = registry.as_("owner"), registry.as_("manager"), registry.closed()
     first = await owner.registered(url, "Taken")
@@ -76,6 +79,7 @@ async def test_9_names_are_taken_in_their_scope_only(registry: Registry) -> None
     assert (again["slug"], again["id"] == first["id"]) == (first["slug"], False)
 
 
+@pytest.mark.row(10)
 async def test_10_of_two_equal_registrations_at_once_one_wins(registry: Registry) -> None:
     owner = registry.as_("owner")
     given = body(registry.closed(), "twice")
@@ -84,6 +88,7 @@ async def test_10_of_two_equal_registrations_at_once_one_wins(registry: Registry
     assert await rows(registry, "twice") == 1
 
 
+@pytest.mark.row(12)
 async def test_12_a_discovery_goes_on_when_the_client_hangs_up(registry: Registry) -> None:
     async with registry.upstream("search") as upstream:
         upstream.hold = asyncio.Event()
@@ -98,15 +103,17 @@ async def test_12_a_discovery_goes_on_when_the_client_hangs_up(registry: Registr
                 )  # fmt: skip
         assert upstream.seen
         upstream.hold.set()
-        async with asyncio.timeout(10):
-            while True:
-                found = (await registry.as_("owner").get("?q=hung")).json["data"]["items"]
-                if found and found[0]["status"] == "active":
-                    break
-                await asyncio.sleep(0.05)
+        found: list[Any] = []
+
+        async def is_active() -> bool:
+            found[:] = (await registry.as_("owner").get("?q=hung")).json["data"]["items"]
+            return bool(found) and found[0]["status"] == "active"
+
+        await until(is_active)
         assert found[0]["capability_counts"]["tool"] == 1
 
 
+@pytest.mark.row(13)
 async def test_13_no_parallel_requests_pass_the_quota(
     registry: Registry, database_url: str, redis_url: str
 ) -> None:
@@ -134,6 +141,7 @@ async def test_13_no_parallel_requests_pass_the_quota(
         assert (await owner.post(body=body(url, "one more"))).status == 201
 
 
+@pytest.mark.row(16)
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
@@ -148,7 +156,7 @@ async def test_16_a_host_that_resolves_to_a_private_address_is_refused(
     services = registry.world.app.services
     assert services is not None
     assert services.remotes is not None
-    workings = services.remotes.registry.servers._with
+    workings = services.remotes.registry.workings
     context = RequestContext("req_1", caller(grants(more=(OWN,))), Secret("x"))
     async with open_guarded_http(
         workings.policy.endpoints, "test", lookup=lambda host, port: answers
@@ -162,6 +170,7 @@ async def test_16_a_host_that_resolves_to_a_private_address_is_refused(
     assert await rows(registry, "resolving") == 0
 
 
+@pytest.mark.row(19)
 @pytest.mark.parametrize("failing", ["no answer", "late"])
 async def test_19_a_host_without_an_answer_of_dns_is_registered(
     registry: Registry, failing: str
@@ -169,7 +178,7 @@ async def test_19_a_host_without_an_answer_of_dns_is_registered(
     services = registry.world.app.services
     assert services is not None
     assert services.remotes is not None
-    workings = services.remotes.registry.servers._with
+    workings = services.remotes.registry.workings
 
     async def check(host: str, port: int) -> None:
         if failing == "no answer":
@@ -199,6 +208,7 @@ async def test_19_a_host_without_an_answer_of_dns_is_registered(
     assert 3 < discovery.seconds[0] <= 4
 
 
+@pytest.mark.row(19)
 @pytest.mark.parametrize(("scheme", "error"), [("http", "ConnectError"), ("https", "ConnectError")])
 async def test_19_a_server_that_cannot_be_reached_is_registered_in_error(
     registry: Registry, scheme: str, error: str
@@ -210,6 +220,7 @@ async def test_19_a_server_that_cannot_be_reached_is_registered_in_error(
     assert server["capabilities"] == []
 
 
+@pytest.mark.row(19)
 async def test_19_a_server_without_tls_is_registered_in_error(registry: Registry) -> None:
     async with registry.upstream() as upstream:
         url = upstream.url.replace("http:", "https:")
@@ -256,6 +267,7 @@ async def test_thirty_writes_a_minute_then_429(registry: Registry) -> None:
     assert (await registry.as_("manager").post(body=b"{")).status == 400
 
 
+@pytest.mark.row(31)
 async def test_where_approval_applies_nothing_is_contacted_before_it(
     database_url: str, redis_url: str
 ) -> None:

@@ -14,10 +14,10 @@ import pytest_asyncio
 
 from scaimcp.ids import new_id
 from scaimcp.postgres import Database
-from scaimcp.remotes import approval_store, store
 from scaimcp.remotes.approval_models import Approval, ApprovalDecision, Binding, NewApproval
 from scaimcp.remotes.enumerations import ApprovalState
 from scaimcp.remotes.models import Position
+from scaimcp.remotes.stores import approval_store, store
 from tests.integration.remotes.registry import (
     count,
     digest,
@@ -193,6 +193,7 @@ async def test_of_two_decisions_at_once_one_counts(database: Database) -> None:
 # --- consuming --------------------------------------------------------------------------------
 
 
+@pytest.mark.row(62)
 async def test_of_many_calls_at_once_one_consumes_the_approval(database: Database) -> None:
     bound = await binding(database, "tnt_use")
     asked = await ask(database, bound)
@@ -351,10 +352,7 @@ async def test_disabling_a_server_ends_what_is_open_or_unused(database: Database
     assert (list(foreign), list(again)) == ([], [])
     assert {one.id for one in ended} == {opened.id, unused.id}
     one = next(one for one in ended if one.id == opened.id)
-    assert (one.tenant_id, one.server_id, one.caller_user_id, one.tool, one.mode) == (
-        "tnt_end", bound.server_id, "usr_1", "search", "link",
-    )  # fmt: skip
-    assert one.arguments_digest == bound.arguments_digest
+    assert (one.binding, one.mode) == (bound, "link")
     assert await consume(database, unused.binding) is None
     assert await decide(database, opened) is None
     assert await decide(database, other) is not None
@@ -409,3 +407,21 @@ async def test_an_unknown_state_means_it_is_over(database: Database, database_ur
         await connection.close()
     assert found is not None
     assert (found.state, found.arguments_sealed) == (ApprovalState.EXPIRED, None)
+
+
+async def test_the_tenant_of_a_question_is_told_to_its_user_only(database: Database) -> None:
+    bound = await binding(database, "tnt_told")
+    async with database.transaction() as connection:
+        asked = await approval_store.ask(connection, question(bound))
+        assert asked is not None
+        tell = approval_store.tenant_of_question
+        assert await tell(connection, "usr_1", asked.id) == "tnt_told"
+        for user_id, approval_id in (
+            ("usr_2", asked.id),
+            ("", asked.id),
+            ("usr_1", "apr_x"),
+            ("usr_1\0", asked.id),
+            ("\ud800", asked.id),
+            ("usr_1", "\0"),
+        ):
+            assert await tell(connection, user_id, approval_id) is None

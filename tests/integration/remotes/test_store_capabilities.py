@@ -12,7 +12,6 @@ import pytest_asyncio
 
 from scaimcp.ids import new_id
 from scaimcp.postgres import Database
-from scaimcp.remotes import capability_store, change_store
 from scaimcp.remotes.enumerations import CapabilityState, Kind, Status
 from scaimcp.remotes.models import (
     Capability,
@@ -25,6 +24,7 @@ from scaimcp.remotes.models import (
     ServerRow,
     WithheldName,
 )
+from scaimcp.remotes.stores import capability_store, change_store
 from tests.integration.remotes.registry import (
     activate,
     change_state,

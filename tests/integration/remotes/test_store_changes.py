@@ -12,7 +12,6 @@ import pytest_asyncio
 
 from scaimcp.ids import new_id
 from scaimcp.postgres import Database
-from scaimcp.remotes import change_store
 from scaimcp.remotes.enumerations import CapabilityState, ChangeState, Kind
 from scaimcp.remotes.models import (
     CapabilityKey,
@@ -24,6 +23,7 @@ from scaimcp.remotes.models import (
     Position,
     ServerRow,
 )
+from scaimcp.remotes.stores import change_store
 from tests.integration.remotes.registry import (
     digest,
     execute,

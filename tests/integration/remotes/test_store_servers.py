@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import asyncpg
 import msgspec
@@ -14,7 +15,6 @@ import pytest_asyncio
 
 from scaimcp.ids import new_id
 from scaimcp.postgres import Database
-from scaimcp.remotes import approval_store, capability_store, change_store, state_store, store
 from scaimcp.remotes.approval_models import Binding, NewApproval
 from scaimcp.remotes.enumerations import (
     AuthType,
@@ -37,6 +37,13 @@ from scaimcp.remotes.models import (
     SlugTaken,
     Visibility,
 )
+from scaimcp.remotes.stores import (
+    approval_store,
+    capability_store,
+    change_store,
+    state_store,
+    store,
+)
 from tests.integration.remotes.registry import (
     PLENTY,
     activate,
@@ -45,6 +52,7 @@ from tests.integration.remotes.registry import (
     digest,
     everything,
     execute,
+    is_somebody_waiting,
     migrated,
     put,
     seen,
@@ -52,6 +60,7 @@ from tests.integration.remotes.registry import (
     server,
     shared,
     tool,
+    until,
 )
 
 ALL = ServerFilter()
@@ -438,7 +447,7 @@ async def test_a_deletion_and_a_discovery_that_stores_do_not_block_each_other(
                 return await store.delete_server(connection, "tnt_race", row.id)
 
         deleting = asyncio.gather(delete())
-        await waiting_for_a_lock(database)
+        await until(partial(is_somebody_waiting, database))
         state = await state_store.read_state(discovery, "tnt_race", row.id)
         assert state is not None
         assert await state_store.write_state(discovery, state)
@@ -446,18 +455,6 @@ async def test_a_deletion_and_a_discovery_that_stores_do_not_block_each_other(
     assert await deleting == [True]
     async with database.transaction() as connection:
         assert not await state_store.hold_lease(connection, "tnt_race", row.id, lease)
-
-
-async def waiting_for_a_lock(database: Database) -> None:
-    async with asyncio.timeout(5):
-        while True:
-            async with database.transaction() as connection:
-                if await connection.fetchval(
-                    "SELECT count(*) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-                ):
-                    return
-            await asyncio.sleep(0.01)
 
 
 # --- what later versions may have written -----------------------------------------------------

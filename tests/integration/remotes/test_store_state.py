@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 
 from scaimcp.postgres import Database
-from scaimcp.remotes import state_store, store
 from scaimcp.remotes.enumerations import Status
 from scaimcp.remotes.models import DueServer, ServerRow, ServerState
+from scaimcp.remotes.stores import state_store, store
 from tests.integration.remotes.registry import (
     activate,
     change_state,
@@ -289,6 +289,27 @@ async def test_checks_of_all_tenants_are_due_the_longest_due_first(emptied: Data
     found = await checks(emptied)
     assert [one.tenant_id for one in found] == ["tnt_2", "tnt_3", "tnt_0"]
     assert [one.server_id for one in found] == [rows[at].id for at in (2, 3, 0)]
+
+
+@pytest.mark.parametrize(
+    ("status", "health", "is_early"),
+    [
+        (Status.ACTIVE, "ok", True),
+        (Status.ACTIVE, None, True),
+        (Status.ACTIVE, "ConnectError", True),
+        (Status.ACTIVE, "RateLimitedError", False),
+        (Status.ERROR, "ConnectError", False),
+    ],
+)
+async def test_who_was_probed_late_in_a_minute_is_due_at_the_next_tick(
+    emptied: Database, status: Status, health: str | None, is_early: bool
+) -> None:
+    row = await put(emptied, server("tnt_early"))
+    await change_state(emptied, row, status=status, last_health_status=health)
+    await when(emptied, row, "next_check_at", 40)
+    assert bool(await checks(emptied)) == is_early
+    await when(emptied, row, "next_check_at", 50)
+    assert await checks(emptied) == []
 
 
 async def test_only_active_and_failing_servers_are_checked(emptied: Database) -> None:

@@ -54,11 +54,15 @@ def target(url: str, **credentials: str) -> Target:
 
 
 def opener(url: str, **credentials: str) -> Opener:
-    return lambda: target(url, **credentials)
+    async def opened() -> Target:
+        return target(url, **credentials)
+
+    return opened
 
 
 def opening(url: str, **more: Any) -> Opening:
-    return Opening(opener(url), **more)
+    """An opening that declares forms."""
+    return Opening(opener(url), **{"elicitation": ("form",), **more})
 
 
 @dataclass

@@ -144,6 +144,7 @@ async def test_everything_on_the_stream_before_the_answer_is_passed_on(
     assert len(server.seen) == 1
 
 
+@pytest.mark.row(65)
 async def test_the_servers_requests_are_answered_in_the_handshake_era(
     http: GuardedHttp, server: RawServer
 ) -> None:
@@ -229,6 +230,8 @@ BROKEN: dict[str, tuple[Play, str]] = {
 }
 
 
+@pytest.mark.row(37, 40, 56)
+@pytest.mark.invariant("I6")
 @pytest.mark.parametrize("name", list(BROKEN))
 async def test_a_broken_answer_may_have_been_carried_out(
     http: GuardedHttp, server: RawServer, name: str
@@ -256,6 +259,7 @@ REFUSALS: dict[str, tuple[Play, str]] = {
 }
 
 
+@pytest.mark.row(39)
 @pytest.mark.parametrize("name", list(REFUSALS))
 async def test_a_refusal_was_not_carried_out(
     http: GuardedHttp, server: RawServer, name: str
@@ -337,6 +341,7 @@ async def test_an_answer_of_the_other_era_is_noticed(
     assert (await refused(http, server)).contradicts_era is contradicts
 
 
+@pytest.mark.row(57)
 @pytest.mark.parametrize(
     ("status", "body", "is_unknown", "contradicts"),
     [
@@ -385,6 +390,7 @@ async def drip(writer: Writer) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.row(38)
 @pytest.mark.parametrize("play", [hang, drip])
 async def test_a_server_that_hangs_or_drips_is_left_at_the_deadline(
     http: GuardedHttp, server: RawServer, play: Play
@@ -457,6 +463,7 @@ FLOODS = {
 }
 
 
+@pytest.mark.row(40)
 @pytest.mark.parametrize("name", list(FLOODS))
 async def test_an_endless_answer_is_cut_off(
     http: GuardedHttp, server: RawServer, name: str
@@ -469,6 +476,7 @@ async def test_an_endless_answer_is_cut_off(
     assert server.connections == 2
 
 
+@pytest.mark.row(40)
 async def test_a_gzip_bomb_does_not_fill_the_memory(http: GuardedHttp, server: RawServer) -> None:
     body = gzip.compress(b"[" + b" " * (256 * MIB), 1)
     server.default = reply(200, body, "Content-Encoding: gzip")

@@ -195,6 +195,7 @@ async def test_a_remembered_legacy_server_is_asked_its_own_way_first(
     assert server.methods == ["initialize", "notifications/initialized", "DELETE"]
 
 
+@pytest.mark.row(50)
 @pytest.mark.parametrize(
     "answer",
     [failed(-32022, supported=["2026-07-28"]), failed(-32602), (404, b""), shaken("2026-07-28")],
@@ -208,6 +209,7 @@ async def test_a_server_that_turned_modern_overnight_is_noticed(
     assert handshake.capabilities is not None
 
 
+@pytest.mark.row(50)
 async def test_a_server_that_turned_legacy_overnight_is_noticed(
     http: GuardedHttp, server: Scripted
 ) -> None:
@@ -330,6 +332,7 @@ async def test_pages_are_joined_in_order(paged: Any) -> None:
     assert (len(listed.items), listed.pages, listed.surplus, listed.is_cut) == (6, 3, 0, False)
 
 
+@pytest.mark.row(41)
 @pytest.mark.parametrize(
     ("kind", "member", "most"),
     [
@@ -350,11 +353,13 @@ async def test_what_is_over_the_limit_of_its_kind_is_counted(
     assert msgspec.json.decode(listed.items[-1])["name"] == f"t{most - 1}"
 
 
+@pytest.mark.row(41)
 async def test_endless_pages_stop_at_fifty(paged: Any) -> None:
     listed = await paged(lambda at: {"tools": tools(0, 1), "nextCursor": f"{at}x"})
     assert (listed.pages, listed.is_cut) == (50, True)
 
 
+@pytest.mark.row(41)
 async def test_a_repeated_cursor_is_a_loop(paged: Any) -> None:
     following = {None: "a", "a": "b", "b": "a"}
     with pytest.raises(UpstreamError) as caught:

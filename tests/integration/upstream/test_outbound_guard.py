@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import aiohttp
 import pytest
@@ -50,6 +53,7 @@ async def code(http: aiohttp.ClientSession, url: str, ask: Ask = ASK) -> str:
     return caught.value.code
 
 
+@pytest.mark.row(16)
 async def test_a_name_is_judged_with_every_address_before_anything_connects() -> None:
     policy = AllowAll("10.0.0.5")
     names = Names(mixed=("127.0.0.1", "10.0.0.5"))
@@ -78,6 +82,7 @@ async def test_no_other_notation_of_an_address_passes_unjudged(host: str) -> Non
         assert server.connections == 0
 
 
+@pytest.mark.row(17)
 async def test_a_name_that_turns_private_is_refused_at_the_next_connection() -> None:
     policy, names = AllowAll("10.0.0.5"), Names(host=("127.0.0.1",))
     async with serve_raw() as server, guarded(policy, lookup=names) as http:
@@ -103,12 +108,58 @@ async def test_a_connection_serves_ten_minutes_and_no_longer() -> None:
             assert server.connections == connections
 
 
+async def test_a_connection_that_was_closed_while_the_loop_was_busy_is_not_used_again() -> None:
+    with KeepAlive() as server:
+        async with guarded() as http:
+            assert await code(http.session, server.url) == "RemoteClientError"
+            # The loop stands still here, as under load: it cannot have seen the end.
+            server.close_first.set()
+            assert server.is_first_closed.wait(10)
+            assert await code(http.session, server.url) == "RemoteClientError"
+    assert server.connections == 2
+
+
+class KeepAlive:
+    """A server in a thread of its own; closes its first connection when told to."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self.connections = 0
+        self.close_first = threading.Event()
+        self.is_first_closed = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close_first.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(10)
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with connection:
+                    self.connections += 1
+                    connection.recv(65_536)
+                    connection.sendall(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+                    self.close_first.wait(10)
+                self.is_first_closed.set()
+
+
+@pytest.mark.row(19)
 async def test_a_host_without_address_is_a_dns_error() -> None:
     async with guarded(lookup=Names(empty=())) as http:
         assert await code(http.session, "http://nowhere.example/") == "DNSError"
         assert await code(http.session, "http://empty/") == "DNSError"
 
 
+@pytest.mark.row(19)
 async def test_a_closed_port_is_a_connect_error() -> None:
     async with serve_raw() as server:
         url = f"{server.url}/"
@@ -193,6 +244,7 @@ async def test_the_name_of_the_url_is_what_the_certificate_must_bear(
         assert len(server.seen) == 1
 
 
+@pytest.mark.row(19)
 async def test_a_certificate_that_nobody_vouches_for_is_refused(
     tls: tuple[ssl.SSLContext, str],
 ) -> None:

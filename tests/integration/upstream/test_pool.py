@@ -171,6 +171,8 @@ async def test_calls_at_once_share_a_session_up_to_eight(world: World) -> None:
         world.upstream.go_on.set()
 
 
+@pytest.mark.row(57)
+@pytest.mark.invariant("I6")
 async def test_an_unknown_session_is_replaced_once_and_unseen(world: World) -> None:
     async with world.pool() as pool:
         assert await world.call(pool) == "s1"
@@ -179,6 +181,8 @@ async def test_an_unknown_session_is_replaced_once_and_unseen(world: World) -> N
         assert world.upstream.calls == ["s1", "s1", "s2"]
 
 
+@pytest.mark.row(57)
+@pytest.mark.invariant("I6")
 async def test_a_server_that_forgets_at_once_is_a_protocol_error(world: World) -> None:
     world.upstream.forgets_at_once = True
     async with world.pool() as pool:

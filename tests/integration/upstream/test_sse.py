@@ -111,6 +111,7 @@ async def refused_opening(http: GuardedHttp, stream: Stream, **more: Any) -> str
     return (await refused(opened())).code
 
 
+@pytest.mark.row(51)
 @pytest.mark.parametrize(
     "endpoint",
     ["http://127.0.0.1:1/messages", "https://127.0.0.1/m", "//evil.example/m", "http://[x/"],

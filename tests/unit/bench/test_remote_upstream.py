@@ -9,7 +9,7 @@ import pytest
 
 from bench.remote_upstream import CREDENTIAL, KINDS, MARKER, TOOLS, Site
 from bench.tenancies import tool_of
-from scaimcp.remotes.naming import parse
+from scaimcp.remotes.rules.naming import parse
 from tests.unit.bench.test_upstream import split
 
 AUTHORIZED = b"Bearer " + CREDENTIAL.encode()

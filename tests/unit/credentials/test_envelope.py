@@ -93,6 +93,7 @@ async def test_the_data_key_is_overwritten_after_every_use() -> None:
     assert {bytes(buffer) for buffer in spy.buffers} == {bytes(32)}
 
 
+@pytest.mark.row(4)
 @pytest.mark.parametrize("changed", OTHER_PLACES, ids=str)
 async def test_a_row_that_was_moved_does_not_open(changed: dict[str, str]) -> None:
     sealed = await seal(keys("a"), PLACE, Secret(VALUE))
@@ -116,6 +117,7 @@ async def test_ciphertext_and_data_key_of_two_rows_do_not_mix() -> None:
     assert isinstance(await refused(keys("a"), PLACE, mixed), CredentialCorrupt)
 
 
+@pytest.mark.row(4)
 async def test_no_byte_can_be_changed() -> None:
     sealed = await seal(keys("a"), PLACE, Secret(VALUE))
     for at in range(len(sealed.ciphertext)):
@@ -162,6 +164,7 @@ async def test_bytes_that_are_no_text_are_corrupt() -> None:
     assert failure.__cause__ is None
 
 
+@pytest.mark.row(3)
 async def test_a_key_that_is_not_loaded_is_told_apart_from_damage() -> None:
     sealed = await seal(keys("old"), PLACE, Secret(VALUE))
     failure = await refused(keys("new"), PLACE, sealed)

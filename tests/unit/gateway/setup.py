@@ -55,6 +55,16 @@ class ListSource:
         return ToolResult(b'{"called":true}')
 
 
+class Plainly:
+    """Shows of tools what these tests look at."""
+
+    def name(self, tool: Tool, view: View) -> str:
+        return tool.alias if tool.alias and view.names == "safe" else tool.name
+
+    def definition(self, tool: Tool, view: View) -> dict[str, Any]:
+        return {"name": self.name(tool, view), "title": tool.title, "dialect": view.dialect}
+
+
 class Setup(catalog.Setup):
     """Everything between the MCP edge and the network."""
 
@@ -73,7 +83,7 @@ class Setup(catalog.Setup):
             self.gateway,
             own_tools(GATEWAY, own_chars),
             read_own,
-            lambda item, dialect: {"name": item.name, "title": item.title, "dialect": dialect},
+            Plainly(),
             own_chars,
         )
         self.gateway.add(self.discovery)

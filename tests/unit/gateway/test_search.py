@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,3 +139,16 @@ def test_suggestions_are_known_names_and_never_too_many(name: str, most: int) ->
     found = similar(name, NAMES, most)
     assert len(found) <= most
     assert set(found) <= set(NAMES)
+
+
+def test_a_tool_is_found_by_either_name_and_shown_by_the_wanted_one() -> None:
+    tools = [
+        made("remote.u.s.other"),
+        msgspec.structs.replace(made("remote.u.s.x"), alias="r_S__x"),
+    ]
+    entries = index(tools)
+    for query in ("remote.u.s.x", "R_S__X"):
+        items, _ = rank(query, entries, 1, lambda tool: tool.alias or tool.name)
+        assert [(item["name"], item["score"] > 100) for item in items] == [("r_S__x", True)]
+    # A blank query names nothing, not even what has no alias.
+    assert rank(" ", entries, 10) == ([], 0)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from scaimcp.remotes.approvals import ApprovalView, ServerView
+from scaimcp.remotes.consent.approvals import ApprovalView, ServerView
 from scaimcp.remotes.enumerations import ApprovalState
 from scaimcp.rest import approval_html as html
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from scaimcp.remotes.bridging import (
+from scaimcp.remotes.calls.bridging import (
     UnsupportedInputRequest,
     cached,
     for_era,
@@ -39,16 +39,23 @@ def test_a_type_that_is_no_text_is_no_mcp(result: str) -> None:
 
 def test_what_a_server_wants_is_read_with_its_modes() -> None:
     method = '"method":"elicitation/create"'
-    asked = f'{{"a":{{{method},"params":{{"mode":"url"}}}},"b":{{{method}}}}}'
+    asked = f'{{"a":{{{method},"params":{{"mode":"url"}}}},"b":{{{method},"params":{{}}}}}}'
     found = wanted(raw(inputRequests=asked, requestState='"s"'))
     assert (found.requests, found.state, found.modes) == (asked.encode(), "s", {"url", "form"})
-    odd = '{"a":{"method":"elicitation/create","params":{"mode":7}}}'
-    assert wanted(raw(inputRequests=odd)).modes == {"form"}
+    bare = '{"a":{"method":"elicitation/create"}}'
+    assert wanted(raw(inputRequests=bare)).modes == {"form"}
     assert wanted(raw(requestState='"s"')).requests == b""
 
 
 @pytest.mark.parametrize(
-    "members", [{"inputRequests": "7"}, {"inputRequests": '{"a":1}'}, {"requestState": "7"}]
+    "members",
+    [
+        {"inputRequests": "7"},
+        {"inputRequests": '{"a":1}'},
+        {"inputRequests": '{"a":{"method":"elicitation/create","params":{"mode":7}}}'},
+        {"inputRequests": '{"a":{"method":"elicitation/create","params":[]}}'},
+        {"requestState": "7"},
+    ],
 )
 def test_questions_of_another_form_are_no_mcp(members: dict[str, str]) -> None:
     with pytest.raises(ProtocolError):

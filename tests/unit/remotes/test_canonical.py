@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaimcp.remotes.canonical import (
+from scaimcp.remotes.rules.canonical import (
     HASHED,
     CanonicalError,
     arguments_digest,

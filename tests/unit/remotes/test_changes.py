@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaimcp.remotes.canonical import rfc8785
-from scaimcp.remotes.changes import Change, Difference, Finding, compare, scan, shown, texts
+from scaimcp.remotes.rules.canonical import rfc8785
+from scaimcp.remotes.rules.changes import Change, Difference, Finding, compare, scan, shown, texts
 
 OLD: dict[str, Any] = {
     "name": "search",
@@ -50,6 +50,7 @@ Q = "inputSchema/properties/q"
 N = "inputSchema/properties/n"
 
 
+@pytest.mark.row(49)
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [

@@ -5,8 +5,17 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from scaimcp.remotes.columns import affected, columns, decoded, encoded, known, raw, sql, storable
 from scaimcp.remotes.enumerations import ConsentTier, Kind, Transport
+from scaimcp.remotes.stores.columns import (
+    affected,
+    columns,
+    decoded,
+    encoded,
+    known,
+    raw,
+    sql,
+    storable,
+)
 
 
 def test_a_statement_is_its_parts() -> None:

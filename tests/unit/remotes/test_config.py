@@ -8,9 +8,9 @@ import pytest
 
 from scaimcp.errors import EndpointForbidden, SettingsError
 from scaimcp.remotes.config import RemotePolicy, remote_policy
-from scaimcp.remotes.endpoint_policy import EndpointPolicy
 from scaimcp.remotes.enumerations import ToolChanges
 from scaimcp.remotes.models import Quota
+from scaimcp.remotes.rules.endpoint_policy import EndpointPolicy
 from scaimcp.settings import load
 
 

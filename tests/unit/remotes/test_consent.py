@@ -10,14 +10,14 @@ import msgspec
 import pytest
 
 from scaimcp.errors import ProtocolError, ToolError
-from scaimcp.remotes import consent_rules as rules
 from scaimcp.remotes.approval_models import Binding
-from scaimcp.remotes.canonical import arguments_digest
-from scaimcp.remotes.consent_events import FORM, consent_event
-from scaimcp.remotes.consent_rules import Verdict, judge
-from scaimcp.remotes.request_state import CallBinding, RequestState, Stage
-from scaimcp.remotes.shown_arguments import KEPT_BYTES, MAX_BYTES, ShownArguments
-from scaimcp.remotes.state_sealing import MAX_CHARS, MAX_UPSTREAM_BYTES, RequestStates
+from scaimcp.remotes.consent.consent_events import FORM, consent_event
+from scaimcp.remotes.consent.shown_arguments import KEPT_BYTES, MAX_BYTES, ShownArguments
+from scaimcp.remotes.consent.state_sealing import MAX_CHARS, MAX_UPSTREAM_BYTES, RequestStates
+from scaimcp.remotes.rules import consent_rules as rules
+from scaimcp.remotes.rules.canonical import arguments_digest
+from scaimcp.remotes.rules.consent_rules import Verdict, judge
+from scaimcp.remotes.rules.request_state import CallBinding, RequestState, Stage
 from scaimcp.sealing import Sealer
 from scaimcp.settings import KeyRing
 from scaimcp.types import Caller
@@ -256,6 +256,7 @@ def test_two_states_have_two_nonces() -> None:
     assert opened[0].nonce != opened[1].nonce
 
 
+@pytest.mark.row(61)
 @pytest.mark.parametrize(
     "who",
     [
@@ -279,6 +280,7 @@ def test_a_state_serves_for_no_other_method() -> None:
     refused(made, sealed(made), method="invoke")
 
 
+@pytest.mark.row(61)
 def test_every_changed_character_is_refused() -> None:
     made = states(Clock())
     text = sealed(made)

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp.shared.inbound import find_invalid_x_mcp_header
 
-from scaimcp.remotes.definitions import (
+from scaimcp.remotes.enumerations import Kind
+from scaimcp.remotes.rules.definitions import (
     LIMITS,
     REASONS,
     Definition,
@@ -23,8 +24,7 @@ from scaimcp.remotes.definitions import (
     Reading,
     read,
 )
-from scaimcp.remotes.enumerations import Kind
-from scaimcp.remotes.naming import alias
+from scaimcp.remotes.rules.naming import alias
 
 PREFIX = Prefix("usr_42", "acme-notion-mcp-1ef47b")
 OPEN = {"type": "object"}
@@ -140,6 +140,7 @@ DROPPED: list[tuple[str, Kind, Any]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.row(42)
 @pytest.mark.parametrize(("expected", "kind", "definition"), DROPPED)
 def test_a_definition_that_fails_a_check_is_dropped_with_its_reason(
     expected: str, kind: Kind, definition: Any
@@ -253,6 +254,7 @@ def test_icons_are_kept_that_are_fetched_safely_or_small() -> None:
     assert "icons" not in kept(Kind.TOOL, tool(icons=bad)).definition
 
 
+@pytest.mark.row(44)
 def test_the_first_of_two_equal_names_is_kept() -> None:
     reading = listed(Kind.TOOL, TOOL, tool(description="Other."), tool(name="b"))
     assert [item.name for item in reading.kept] == ["search", "b"]
@@ -273,6 +275,7 @@ def test_an_alias_that_is_taken_is_not_given_again() -> None:
     assert [item.reason for item in reading.dropped] == ["alias_collision"]
 
 
+@pytest.mark.row(41)
 @pytest.mark.parametrize("kind", list(Kind))
 def test_what_goes_beyond_the_limit_is_counted(kind: Kind) -> None:
     raw = [msgspec.json.encode({"name": f"n{n}"}) for n in range(LIMITS[kind] + 3)]

@@ -7,15 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from scaimcp.remotes.definitions import Dropped, Reading
-from scaimcp.remotes.discovery_lists import (
+from scaimcp.remotes.enumerations import Kind
+from scaimcp.remotes.rules.definitions import Dropped, Reading
+from scaimcp.remotes.watching.discovery_lists import (
     Found,
     list_notes,
     read_definitions,
     told_capabilities,
     told_info,
 )
-from scaimcp.remotes.enumerations import Kind
 from scaimcp.upstream.lists import Listed
 from scaimcp.upstream.request import Handshake
 
@@ -58,13 +58,14 @@ def test_notes_are_empty_where_all_went_well() -> None:
 
 def test_notes_count_what_was_left_out() -> None:
     found = Found(
-        lists={Kind.TOOL: Listed(surplus=3), Kind.PROMPT: Listed(is_cut=True)},
+        lists={Kind.TOOL: Listed(surplus=3), Kind.PROMPT: Listed(is_cut=True, pages=50)},
         partial={Kind.RESOURCE: "TimeoutError"},
     )
     dropped = Dropped(Kind.TOOL, "x", "task_only")
     readings = {Kind.TOOL: Reading(dropped=(dropped,), truncated=2), Kind.PROMPT: Reading()}
     assert list_notes(found, readings) == {
         "truncated": {"tool": 5, "prompt": 1},
+        "unfinished": {"prompt": 50},
         "partial": {"resource": "TimeoutError"},
         "dropped": [{"kind": "tool", "name": "x", "reason": "task_only"}],
     }

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaimcp.errors import EndpointForbidden, HeaderRefused
-from scaimcp.remotes.addresses import is_global_unicast
-from scaimcp.remotes.endpoint_policy import (
+from scaimcp.remotes.rules.addresses import is_global_unicast
+from scaimcp.remotes.rules.endpoint_policy import (
     EndpointPolicy,
     check_header_name,
     check_header_value,
@@ -124,6 +124,7 @@ NEVER = [
 ]
 
 
+@pytest.mark.row(18)
 @pytest.mark.parametrize("policy", [POLICY, WIDE_OPEN])
 @pytest.mark.parametrize("host", ["mcp.example.com", "named.example.com"])
 @pytest.mark.parametrize("address", NEVER)
@@ -133,6 +134,7 @@ def test_no_setting_opens_a_metadata_or_link_local_address(
     assert reason(policy, host, 443, address) == "never_allowed"
 
 
+@pytest.mark.row(16)
 @pytest.mark.parametrize("answers", [("8.8.8.8", "10.0.0.5"), ("10.0.0.5", "8.8.8.8")])
 def test_one_private_answer_among_public_ones_is_enough(answers: tuple[str, str]) -> None:
     assert reason(POLICY, "mcp.example.com", 443, *answers) == "address"
@@ -211,6 +213,7 @@ sec-fetch-mode mcp-session-id mcp-protocol-version last-event-id traceparent tra
 baggage x-scaigrid-user x-scaimcp-hops HOST Mcp-Param-Region"""
 
 
+@pytest.mark.row(23)
 @pytest.mark.parametrize("name", RESERVED.split())
 def test_a_header_of_the_gateway_or_of_http_cannot_be_set(name: str) -> None:
     with pytest.raises(HeaderRefused) as caught:
@@ -223,6 +226,7 @@ def test_a_visible_value_is_sent_as_it_is(value: str) -> None:
     assert check_header_value(value) == value
 
 
+@pytest.mark.row(23)
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -248,6 +252,7 @@ def test_a_value_that_would_break_a_header_is_refused_without_being_repeated(
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.row(24)
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

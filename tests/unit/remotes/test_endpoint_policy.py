@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaimcp.errors import EndpointForbidden, EndpointInvalid, GatewayError
-from scaimcp.remotes.endpoint_policy import Endpoint, EndpointPolicy
+from scaimcp.remotes.rules.endpoint_policy import Endpoint, EndpointPolicy
 
 OWN = ("https://mcp.gateway.example.com", "http://127.0.0.1:8080")
 POLICY = EndpointPolicy(own_origins=OWN)
@@ -82,6 +82,7 @@ def test_a_url_is_rebuilt_in_one_spelling(
     assert not endpoint.is_plain
 
 
+@pytest.mark.row(14)
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
@@ -171,6 +172,7 @@ def test_a_malformed_url_is_invalid(url: str, reason: str) -> None:
     assert refusal(POLICY, url) == ("INVALID", reason)
 
 
+@pytest.mark.row(15)
 @pytest.mark.parametrize(
     ("host", "reason"),
     [

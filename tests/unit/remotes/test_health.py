@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from scaimcp.remotes.enumerations import Status
-from scaimcp.remotes.health import (
+from scaimcp.remotes.rules.health import (
     DISCOVERING,
     MAX_FAILURES,
     Admin,
@@ -214,6 +214,24 @@ def test_jitter_stretches_the_wait_of_a_failing_server_only(jitter: float) -> No
     failing = next_state(ERROR, FAILED, NOW, jitter).state
     assert failing.next_check_at == due(480 * jitter)
     assert next_state(ACTIVE, FAILED, NOW, jitter).state.next_check_at == due(60)
+
+
+@pytest.mark.parametrize("interval", [60, 300])
+@pytest.mark.parametrize(
+    ("state", "outcome", "row"),
+    [(ACTIVE, OK_CHECK, 4), (ACTIVE, FAILED, 5), (ERROR, OK_CHECK, 9), (SHAKY, LOCAL, 12)],
+)
+def test_the_interval_says_when_a_server_is_checked_next(
+    state: State, outcome: Outcome, row: int, interval: int
+) -> None:
+    moved = next_state(state, outcome, NOW, interval=interval)
+    assert (moved.row, moved.state.next_check_at) == (row, due(interval))
+
+
+def test_the_interval_does_not_move_the_waits_of_its_own() -> None:
+    failing = next_state(ERROR, FAILED, NOW, interval=300).state
+    assert failing.next_check_at == due(480)
+    assert next_state(ACTIVE, BUSY, NOW, interval=300).state.next_check_at == due(120)
 
 
 def test_three_failed_checks_make_an_error_and_one_discovery_ends_it() -> None:

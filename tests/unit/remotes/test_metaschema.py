@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaimcp.remotes.metaschema import is_valid, subschemas
+from scaimcp.remotes.rules.metaschema import is_valid, subschemas
 
 DIALECTS: dict[str, Any] = {
     "https://json-schema.org/draft/2020-12/schema": jsonschema.Draft202012Validator,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaimcp.remotes.naming import (
+from scaimcp.remotes.rules.naming import (
     KNOWN_CLIENTS,
     TENANT_SCOPE,
     NameStyle,
@@ -65,6 +65,7 @@ def test_a_slug_is_short_kebab_case_and_cleaning_twice_changes_nothing(name: str
     assert 8 <= len(slug) <= 40
 
 
+@pytest.mark.row(8)
 @pytest.mark.parametrize(
     ("name", "has_fault"),
     [
@@ -249,6 +250,7 @@ def test_another_name_is_no_alias(name: str) -> None:
     assert not is_alias(name)
 
 
+@pytest.mark.row(43)
 @pytest.mark.parametrize(
     ("name", "style", "is_dotted"),
     [

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from scaimcp.errors import RequestRefused
-from scaimcp.remotes.endpoint_policy import Endpoint
 from scaimcp.remotes.enumerations import AuthType, ConsentTier, ToolChanges, Transport
-from scaimcp.remotes.fields import read_changes
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.patching import Patch, patched
+from scaimcp.remotes.registry.fields import read_changes
+from scaimcp.remotes.registry.patching import Patch, patched
 from scaimcp.remotes.rights import Actor
+from scaimcp.remotes.rules.endpoint_policy import Endpoint
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 ROW = ServerRow(

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from scaimcp.remotes.definitions import Prefix, Reading, read
 from scaimcp.remotes.enumerations import CapabilityState, Kind, ToolChanges
 from scaimcp.remotes.models import Capability, CapabilityKey, Pin
-from scaimcp.remotes.review import Before, Plan, plan
+from scaimcp.remotes.rules.definitions import Prefix, Reading, read
+from scaimcp.remotes.rules.review import Before, Plan, plan
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 PREFIX = Prefix("tenant", "one-123456")
@@ -78,6 +78,7 @@ def test_the_baseline_is_pinned_once() -> None:
     assert states(again) == {"a": SERVED, "b": (CapabilityState.HELD, "new_definition")}
 
 
+@pytest.mark.row(47)
 def test_a_held_tool_is_not_visible_and_its_pin_is_what_is_kept() -> None:
     rows = stored(tool("a"))
     planned = decide(Before(REVIEW, True, rows, pinned(*rows)), tool("a", "Else."))

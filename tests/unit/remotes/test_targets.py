@@ -14,7 +14,7 @@ from scaimcp.credentials.keys import LocalKeys
 from scaimcp.credentials.store import StoredField
 from scaimcp.remotes.enumerations import AuthType, ConsentTier, ToolChanges, Transport
 from scaimcp.remotes.models import ServerRow
-from scaimcp.remotes.targets import CredentialMissing, open_target, opener
+from scaimcp.remotes.watching.targets import CredentialMissing, open_target, opener
 from scaimcp.settings import KeyRing
 from scaimcp.types import Secret
 
@@ -109,7 +109,7 @@ async def test_a_credential_opens_in_its_own_place_only(moved: dict[str, str]) -
 async def test_an_opener_opens_anew_for_each_request() -> None:
     fields = await sealed(row(), authorization="x")
     open_one = opener(KEYS, row(), fields)
-    first, second = open_one(), open_one()
+    first, second = await open_one(), await open_one()
     assert headers(first) == headers(second) == {"authorization": "Bearer x"}
     assert first.credentials[0][1] is not second.credentials[0][1]
 
@@ -122,9 +122,14 @@ class SlowKeys(LocalKeys):
         return await super().unwrap(wrapped, aad)
 
 
-async def test_keys_that_make_a_request_wait_are_not_available() -> None:
+async def test_a_request_waits_for_keys_that_are_held_elsewhere() -> None:
     fields = await sealed(row(), authorization="x")
     slow = SlowKeys(KeyRing(("k1",), (bytes(range(32)),)))
+    assert headers(await opener(slow, row(), fields)()) == {"authorization": "Bearer x"}
+
+
+async def test_a_key_that_is_not_loaded_stops_the_request_alone() -> None:
+    fields = await sealed(row(), authorization="x")
+    open_one = opener(LocalKeys(KeyRing(("k2",), (bytes(range(1, 33)),))), row(), fields)
     with pytest.raises(KeyUnavailable):
-        opener(slow, row(), fields)()
-    assert headers(await open_target(slow, row(), fields)) == {"authorization": "Bearer x"}
+        await open_one()

@@ -11,6 +11,7 @@ import pytest
 
 from scaimcp.errors import RequestRefused
 from scaimcp.sealing import Sealer
+from scaimcp.server.revisions import V2025_03_26, V2025_06_18
 from scaimcp.server.session import LIFE_SECONDS, Session, Sessions
 from scaimcp.settings import load
 from scaimcp.types import Caller, Grants
@@ -131,3 +132,38 @@ def test_a_session_of_a_day_counts_and_an_older_one_is_as_if_absent(
     assert isinstance(sessions.read(text, caller(), PATH), Session)
     clock.now += 1
     assert sessions.read(text, caller(), PATH) is None
+
+
+@pytest.mark.parametrize(
+    ("revision", "declared", "modes"),
+    [
+        ("2025-11-25", {"elicitation": {}}, {"form"}),
+        ("2025-11-25", {"elicitation": {"form": {}, "url": {}}}, {"form", "url"}),
+        ("2025-11-25", {"elicitation": {"url": {}}}, {"url"}),
+        ("2025-11-25", {"elicitation": {"voice": {}}}, set()),
+        ("2025-11-25", {"elicitation": True}, set()),
+        ("2025-11-25", {}, set()),
+        ("2025-06-18", {"elicitation": {}}, {"form"}),
+        ("2025-06-18", {"elicitation": {"url": {}}}, {"form"}),
+        ("2025-06-18", {"elicitation": None}, set()),
+        ("2025-03-26", {"elicitation": {"form": {}}}, set()),
+        ("2024-11-05", {"elicitation": {}}, set()),
+        ("1999-01-01", {"elicitation": {}}, set()),
+    ],
+)
+def test_a_session_knows_what_the_client_can_be_asked(
+    sessions: Sessions, revision: str, declared: dict[str, Any], modes: set[str]
+) -> None:
+    text = issue(sessions, revision=revision, capabilities=declared)
+    session = sessions.read(text, caller(), PATH)
+    assert session is not None
+    assert set(session.modes) == modes
+    assert session.modes_in(V2025_06_18) == modes & {"form"}
+    assert session.modes_in(V2025_03_26) == frozenset()
+
+
+def test_a_session_of_an_older_version_asks_nothing(sessions: Sessions, clock: Clock) -> None:
+    old = ("tnt_1", "usr_1", PATH, "2025-11-25", "x", ("elicitation",), int(clock.now), b"n")
+    session = sessions.read(sealer().seal(msgspec.msgpack.encode(old)), caller(), PATH)
+    assert session is not None
+    assert session.modes == ()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
+from contextvars import Context
 from typing import Any
 
 import pytest
 import structlog
 
-from scaimcp.telemetry.logs import configure_logs, get_logger
+from scaimcp.telemetry.logs import configure_logs, get_logger, working_for
 from scaimcp.types import Secret
 
 KEY = "sgk_0123456789abcdef0123456789abcdef"
@@ -109,3 +111,34 @@ def test_values_that_json_cannot_hold_are_written_all_the_same(written: Written)
     log.info("object", value=object())
     assert [line["event"] for line in written.lines] == ["surrogate", "number", "keys", "object"]
     assert KEY not in written.text
+
+
+async def test_lines_carry_the_id_of_the_work_they_belong_to(written: Written) -> None:
+    configure_logs("info", "json")
+    log = get_logger("scaimcp.test")
+
+    async def work(kind: Any, identity: str, tenant_id: str = "") -> None:
+        working_for(kind, identity, tenant_id)
+        log.info("one")
+        await asyncio.gather(*(child() for _ in range(1)))
+
+    async def child() -> None:
+        log.info("two")
+        log.info("three", request_id="req_own", tenant_id="ten_own")
+
+    await asyncio.gather(work("request_id", "req_1", "ten_1"), work("job_id", "job_1"))
+    Context().run(log.info, "nobody's")
+    told = [
+        {name: line.get(name) for name in ("event", "request_id", "job_id", "tenant_id")}
+        for line in written.lines
+    ]
+    expected = [
+        ("one", "req_1", None, "ten_1"),
+        ("one", None, "job_1", None),
+        ("two", "req_1", None, "ten_1"),
+        ("three", "req_own", None, "ten_own"),
+        ("two", None, "job_1", None),
+        ("three", "req_own", None, "ten_own"),
+        ("nobody's", None, None, None),
+    ]
+    assert [tuple(one.values()) for one in told] == expected

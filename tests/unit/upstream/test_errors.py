@@ -30,6 +30,7 @@ NAMES = {
     "RemoteBusyError",
     "CircuitOpenError",
     "PoolExhaustedError",
+    "ElicitationLostError",
     "McpError",
 }
 

@@ -33,6 +33,13 @@ def test_an_event_without_data_and_an_unfinished_one_do_not_count() -> None:
     assert read(b"event: x\n\ndata: a\n\n") == [Event("message", b"a")]
 
 
+def test_an_event_with_an_id_and_empty_data_does_not_count() -> None:
+    # Servers that can resume begin each stream like this.
+    reader = EventReader(1_000)
+    events = [*reader.feed(b"id: 7\ndata:\n\n"), *reader.feed(b"data: {}\n\n")]
+    assert [event.data for event in events] == [b"{}"]
+
+
 def test_a_byte_order_mark_at_the_start_is_skipped() -> None:
     assert read(b"\xef\xbb\xbfdata: a\n\n") == [Event("message", b"a")]
 

@@ -13,6 +13,7 @@ from scaimcp.dev.platform.endpoints import (
     discovery,
     groups,
     inference,
+    login,
     me,
     media,
     models,
@@ -38,6 +39,7 @@ from scaimcp.dev.platform.endpoints import (
 
 FAMILIES: tuple[Family, ...] = (
     discovery.FAMILY,
+    login.FAMILY,
     me.FAMILY,
     inference.FAMILY,
     media.FAMILY,

@@ -3,9 +3,11 @@
 from scaimcp.dev.platform.answer import encoder
 from scaimcp.dev.platform.call import Call
 from scaimcp.dev.platform.endpoint import Endpoint, Family, Raw
+from scaimcp.dev.platform.endpoints.login import AUTHORIZE_PATH, TOKEN_PATH, metadata
 from scaimcp.dev.platform.minting import CLIENT_ID
 
 JWKS_PATH = "/.well-known/jwks.json"
+OPENID_PATH = "/.well-known/openid-configuration"
 JSON = "application/json"
 
 
@@ -24,12 +26,19 @@ def discover(call: Call) -> dict[str, object]:
     origin = call.base_url
     return {
         "issuer": origin,
-        "authorization_endpoint": f"{origin}/v1/auth/authorize",
-        "token_endpoint": f"{origin}/v1/auth/token",
+        "authorization_endpoint": origin + AUTHORIZE_PATH,
+        "token_endpoint": origin + TOKEN_PATH,
         "jwks_uri": f"{origin}{JWKS_PATH}",
         "client_id": CLIENT_ID,
         "audience": CLIENT_ID,
     }
+
+
+def openid_configuration(call: Call) -> Raw:
+    """Return the metadata of OpenID Connect Discovery 1.0, without envelope."""
+    origin = call.base_url
+    document = {**metadata(origin), "jwks_uri": f"{origin}{JWKS_PATH}"}
+    return Raw(encoder.encode(document), JSON)
 
 
 FAMILY = Family(
@@ -37,6 +46,7 @@ FAMILY = Family(
         Endpoint("GET", "/health", None, health),
         Endpoint("GET", "/health/ready", None, health),
         Endpoint("GET", JWKS_PATH, None, jwks),
+        Endpoint("GET", OPENID_PATH, None, openid_configuration),
         Endpoint("GET", "/v1/scailink/auth/discover", None, discover),
     )
 )

@@ -1,0 +1,1 @@
+"""What remote servers offer to callers, and calls of it."""

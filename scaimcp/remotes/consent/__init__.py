@@ -1,0 +1,1 @@
+"""Questions to users before calls of remote tools, and their answers."""

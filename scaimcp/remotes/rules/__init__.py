@@ -1,0 +1,1 @@
+"""What is decided about remote servers, as pure functions over data."""

@@ -1,0 +1,1 @@
+"""The SQL of remote servers; nothing else writes any."""

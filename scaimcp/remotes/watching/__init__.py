@@ -1,0 +1,1 @@
+"""What the gateway finds out about remote servers: discovery, health, news."""
