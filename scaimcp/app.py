@@ -34,7 +34,9 @@ from scaimcp.rest.remote_definitions import RemoteDefinitionResource
 from scaimcp.rest.remote_servers import RemoteServerResource
 from scaimcp.rest.responses import failure
 from scaimcp.rest.routes import RestRoute
+from scaimcp.rest.scaivault_guards import GuardResource
 from scaimcp.scaigrid.client import PlatformRequest, Trace
+from scaimcp.scaivault.profiles import GuardProfiles
 from scaimcp.sealing import Sealer
 from scaimcp.server.asgi import Receive, Scope, Send
 from scaimcp.settings import Settings
@@ -119,6 +121,7 @@ class GatewayApp:
         routes = (
             *catalogue.routes(),
             *metadata.routes(),
+            *GuardResource(access, _profiles(services)).routes(),
             *_remote_routes(services, access),
             *self._probes().routes(with_metrics=settings.metrics_bind is None),
         )
@@ -154,6 +157,10 @@ def create_app(
 ) -> GatewayApp:
     """Return the application; services open with its lifespan."""
     return GatewayApp(settings, more_sources, multiprocess_dir)
+
+
+def _profiles(services: Services) -> GuardProfiles | None:
+    return services.vault.profiles if services.vault is not None else None
 
 
 def _remote_routes(services: Services, access: Access) -> tuple[RestRoute, ...]:

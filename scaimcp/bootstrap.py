@@ -19,7 +19,7 @@ from scaimcp.auth.verifier import Verifier, VerifierPolicy
 from scaimcp.catalog import builtin
 from scaimcp.catalog.hook import installed, load_modules
 from scaimcp.catalog.manifests import Manifests
-from scaimcp.catalog.modules import ModuleDirectory, ModulePolicy
+from scaimcp.catalog.modules import ModuleDirectory, ModulePolicy, SwitchedModule
 from scaimcp.catalog.own import own_tools, read_own
 from scaimcp.catalog.registry import build
 from scaimcp.catalog.reshape import Caps
@@ -38,6 +38,9 @@ from scaimcp.remotes.plugging import Plugged
 from scaimcp.remotes.serving import RemoteServices, open_remote_services
 from scaimcp.scaigrid.client import PlatformClient
 from scaimcp.scaigrid.traced import platform_client
+from scaimcp.scaivault.config import VaultPolicy, vault_policy
+from scaimcp.scaivault.offers import MODULE as VAULT
+from scaimcp.scaivault.serving import VaultSeams, VaultServices, open_vault_services
 from scaimcp.sealing import Sealer
 from scaimcp.server.asking import Questions
 from scaimcp.server.dispatch import Dispatcher
@@ -63,8 +66,8 @@ class Services(msgspec.Struct, frozen=True):
     """Everything that app, worker and command line use, opened together.
 
     ``followers`` hear of every change of a tenant's catalogue, here or elsewhere. ``remotes`` is
-    None without a key that seals credentials: there is no registry then. ``login`` is None where
-    browsers cannot sign in.
+    None without a key that seals credentials: there is no registry then. ``vault`` is None
+    without a ScaiVault. ``login`` is None where browsers cannot sign in.
     """
 
     settings: Settings
@@ -80,6 +83,7 @@ class Services(msgspec.Struct, frozen=True):
     endpoint: McpEndpoint
     followers: list[Callable[[Notice], None]] = msgspec.field(default_factory=list)
     remotes: RemoteServices | None = None
+    vault: VaultServices | None = None
     login: Login | None = None
 
     def drain(self) -> None:
@@ -105,6 +109,7 @@ async def open_services(
     """
     require(settings, "public_url", "database_url", "redis_url", "state_keys")
     remote_policy(settings)
+    vault = vault_policy(settings)
     keys, database_url, redis_url = settings.state_keys, settings.database_url, settings.redis_url
     if keys is None or database_url is None or redis_url is None:
         raise AssertionError("require() let a missing setting pass")
@@ -124,6 +129,7 @@ async def open_services(
             forward_client_ip=settings.platform_forward_client_ip,
         )
         services = _compose(settings, keys, platform, database, redis, tracing)
+        services = await _with_vault(services, vault, keys, stack)
         services = await _with_remotes(services, stack)
         login = _login(settings, platform, partial(fetch, http))
         services = msgspec.structs.replace(services, login=login)
@@ -149,6 +155,33 @@ def _plug(services: Services, plugged: Plugged) -> None:
     services.followers.append(
         lambda notice: plugged.snapshots.changed(notice.tenant_id, notice.version)
     )
+
+
+async def _with_vault(
+    services: Services, policy: VaultPolicy, keys: KeyRing, stack: AsyncExitStack
+) -> Services:
+    """Plug ScaiVault in, behind the modules' tools, if the operator names one."""
+    if not policy.url:
+        return services
+    seams = VaultSeams(
+        services.database,
+        keys,
+        SwitchedModule(services.modules, VAULT),
+        partial(_announced, services),
+        f"{SERVER_NAME}/{__version__}",
+    )
+    vault = await stack.enter_async_context(open_vault_services(policy, seams))
+    services.gateway.add(vault.source)
+    services.gateway.contents.add(vault.source)
+    services.subscriptions.announced = ALL_ANNOUNCED
+    services.followers.append(lambda notice: vault.profiles.changed(notice.tenant_id))
+    return msgspec.structs.replace(services, vault=vault)
+
+
+async def _announced(services: Services, notice: Notice) -> None:
+    """Tell this process at once, and all others, that a tenant's catalogue has changed."""
+    _apply(services, notice)
+    await announce(services.redis, notice)
 
 
 async def _with_remotes(services: Services, stack: AsyncExitStack) -> Services:

@@ -1,7 +1,8 @@
 """Settings: the only reader of the environment.
 
-One scheme: ``SCAIMCP_<GROUP>_<NAME>``. Lists are comma-separated, an empty value counts as unset,
-every secret has a twin ending in ``_FILE``, and an unknown ``SCAIMCP_*`` name stops the start.
+One scheme: ``SCAIMCP_<GROUP>_<NAME>``. Lists are comma-separated, an empty value counts as unset
+(a guard of ScaiVault stops the start instead), every secret has a twin ending in ``_FILE``, and an
+unknown ``SCAIMCP_*`` name stops the start.
 `TABLE` is the whole list and the source of the settings page. Spec: register, Settings.
 """
 
@@ -114,6 +115,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     remote_max_result_bytes: int = 8 * 1024 * 1024
     remote_concurrency_per_server: int = 128
     remote_concurrency_per_caller: int = 32
+    scaivault_url: str | None = None
+    scaivault_timeout_seconds: int = 30
+    scaivault_connect_timeout_seconds: float = 5
+    scaivault_ca_file: str | None = None
+    scaivault_read_only: bool = False
+    scaivault_mask_values: bool = False
+    scaivault_allowed_paths: str | None = None
+    scaivault_denied_paths: str | None = None
+    scaivault_tool_groups: str | None = None
     login_issuer: str | None = None
     login_client_id: str | None = None
     login_client_secret: Secret | None = None
@@ -135,12 +145,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """One row of `TABLE`: how a name is read and what it means."""
+    """One row of `TABLE`: how a name is read and what it means.
+
+    ``is_guard``: an empty value stops the start; elsewhere it counts as unset.
+    """
 
     field: str
     parse: Callable[[str], Any]
     meaning: str
     is_secret: bool = False
+    is_guard: bool = False
 
     @property
     def name(self) -> str:
@@ -196,6 +210,17 @@ def _number(low: int, high: int) -> Callable[[str], int]:
         if not low <= int(value) <= high:
             raise ValueError(f"is not between {low} and {high}")
         return int(value)
+
+    return parse
+
+
+def _decimal(low: float, high: float) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value):
+            raise ValueError("is not a number")
+        if not low <= float(value) <= high:
+            raise ValueError(f"is not between {low} and {high}")
+        return float(value)
 
     return parse
 
@@ -269,6 +294,14 @@ def _exact_url(value: str) -> str:
 
 def _url(value: str) -> str:
     return _exact_url(value).rstrip("/")
+
+
+def _vault_url(value: str) -> str:
+    url = _url(value)
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK_HOSTS:
+        raise ValueError("must be https except on loopback")
+    return url
 
 
 def _store(*schemes: str) -> Callable[[str], Secret]:
@@ -401,6 +434,15 @@ TABLE: tuple[Setting, ...] = (
     Setting("remote_max_result_bytes", _number(1024, 1 << 30), "bytes of one result of a remote server"),
     Setting("remote_concurrency_per_server", _number(1, 100_000), "calls at a time to one remote server from one process"),
     Setting("remote_concurrency_per_caller", _number(1, 100_000), "calls at a time of one caller to one remote server"),
+    Setting("scaivault_url", _vault_url, "ScaiVault's origin; unset: the module scaivault does not exist"),
+    Setting("scaivault_timeout_seconds", _number(1, 300), "seconds for one answer of ScaiVault"),
+    Setting("scaivault_connect_timeout_seconds", _decimal(0.5, 60), "seconds for a new connection to ScaiVault"),
+    Setting("scaivault_ca_file", _text, "certificates trusted for ScaiVault beside the system's, PEM"),
+    Setting("scaivault_read_only", _flag, "refuse every tool of ScaiVault that changes something; no tenant can loosen it", is_guard=True),
+    Setting("scaivault_mask_values", _flag, "put a marker in the place of secret values; no tenant can loosen it", is_guard=True),
+    Setting("scaivault_allowed_paths", _text, "the only path prefixes that ScaiVault tools may use; unset: no limit", is_guard=True),
+    Setting("scaivault_denied_paths", _text, "path prefixes that ScaiVault tools never use", is_guard=True),
+    Setting("scaivault_tool_groups", _text, "the only groups of ScaiVault tools that exist; unset: all", is_guard=True),
     Setting("login_issuer", _exact_url, "identity provider of the browser sign-in; unset: AUTH_ISSUER, else discovered"),
     Setting("login_client_id", _text, "this gateway's client id there; unset: no browser sign-in"),
     Setting("login_client_secret", _secret, "its client secret; unset: a public client with PKCE", True),
@@ -432,6 +474,8 @@ def load(env: Mapping[str, str] | None = None) -> Settings:
     for setting in TABLE:
         text = _read(env, setting)
         if not text:
+            if setting.is_guard and setting.name in env:
+                raise SettingsError(f"{setting.name} is empty; unset it, or give it a value")
             continue
         try:
             values[setting.field] = setting.parse(text)

@@ -18,6 +18,8 @@ import uvicorn
 
 from scaimcp.app import GatewayApp, create_app
 from scaimcp.dev.platform import SEED_LOGINS, PlatformConfig, Served, api_key, serve_platform
+from scaimcp.dev.vault import Served as ServedVault
+from scaimcp.dev.vault import VaultConfig, serve_vault
 from scaimcp.gateway.sources import ToolSource
 from scaimcp.migrating import migrate
 from scaimcp.settings import load
@@ -228,6 +230,12 @@ class World:
     platform: Served
     http: aiohttp.ClientSession
     places: list[socket.socket] = field(default_factory=list)
+    vault: ServedVault | None = None
+
+    async def person(self, role: str, **claims: Any) -> Client:
+        """Return a client with an access token of `role`'s user, as ScaiVault takes them."""
+        wanted = {"login": SEED_LOGINS[role], **claims}
+        return self.with_token((await self.control("POST", "/tokens", wanted))["token"])
 
     def place(self) -> socket.socket:
         """Return a bound socket that remote servers may be reached at; see `serve_at`."""
@@ -370,6 +378,7 @@ async def start_world(
     sources: Iterable[ToolSource] = (),
     environment: Mapping[str, str] | None = None,
     remote: bool = False,
+    vault: bool = False,
     **settings: str,
 ) -> AsyncIterator[World]:
     """Start platform and gateway.
@@ -381,6 +390,7 @@ async def start_world(
         sources: further tool sources.
         environment: further names of the environment, foreign ones.
         remote: with a registry of remote servers, which may be at `World.place` and speak HTTP.
+        vault: with a stand-in ScaiVault that takes the platform's access tokens.
         settings: settings without ``SCAIMCP_``, for example ``LIMITS_INFLIGHT="4"``.
     """
     await asyncio.to_thread(migrate, Secret(database_url))
@@ -393,10 +403,15 @@ async def start_world(
             stack.callback(place.close)
         if remote:
             settings = {**remote_settings(places), **settings}
+        kept = None
+        if vault:
+            keys = VaultConfig(jwks_url=f"{served.url}/.well-known/jwks.json")
+            kept = await stack.enter_async_context(serve_vault(keys))
+            settings = {"SCAIVAULT_URL": kept.url, **settings}
         env = gateway_environment(port, served.url, database_url, redis_url, **settings)
         app = create_app(load({**env, **(environment or {})}), sources)
         await stack.enter_async_context(serve_app(app, opened))
         http = await stack.enter_async_context(
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True)
         )
-        yield World(f"http://127.0.0.1:{port}", app, served, http, places.copy())
+        yield World(f"http://127.0.0.1:{port}", app, served, http, places.copy(), kept)

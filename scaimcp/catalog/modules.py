@@ -237,6 +237,31 @@ class ModuleDirectory:
         return ModuleState(ModuleView(named, "permissions"))
 
 
+class SwitchedModule:
+    """What the platform says of one module that the gateway itself brings.
+
+    Args:
+        directory: knows the tenants' modules.
+        module_id: of the module.
+    """
+
+    def __init__(self, directory: ModuleDirectory, module_id: str) -> None:
+        self._directory = directory
+        self._module_id = module_id
+
+    def known(self, context: RequestContext, max_age: float) -> bool | None:
+        """Return whether the platform lists it in another status than active; None: unasked."""
+        state = self._directory.known(context.caller, max_age)
+        return None if state is None else self._is_off(state)
+
+    async def is_off(self, context: RequestContext, max_age: float) -> bool:
+        """Return whether the platform lists it in another status than active."""
+        return self._is_off(await self._directory.state(context, max_age))
+
+    def _is_off(self, state: ModuleState) -> bool:
+        return any(r.module_id == self._module_id and r.status != "active" for r in state.rows)
+
+
 def scope_of(caller: Caller) -> str:
     """Return whose modules count: the tenant's, or the user's own without a tenant."""
     return caller.tenant_id or f"user:{caller.user_id}"

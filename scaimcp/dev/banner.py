@@ -12,7 +12,13 @@ OWN_KEY = "YOUR_SCAIGRID_API_KEY"
 
 
 def banner(
-    mcp_url: str, tokens: Mapping[str, str], *, platform_url: str, kept: str, warn: bool
+    mcp_url: str,
+    tokens: Mapping[str, str],
+    *,
+    platform_url: str,
+    vault_url: str,
+    kept: str,
+    warn: bool,
 ) -> str:
     """Return what to connect to, with which token, and how, for every known client.
 
@@ -20,6 +26,7 @@ def banner(
         mcp_url: The endpoint of the gateway.
         tokens: Bearers of the stand-in by role; empty with a real platform.
         platform_url: The platform behind the gateway.
+        vault_url: The stand-in ScaiVault; empty with a real platform.
         kept: What happens to the data, as part of a sentence.
         warn: Whether other machines can connect.
     """
@@ -29,6 +36,10 @@ def banner(
             "This is a development set-up. The platform behind it is a stand-in, not ScaiGrid:"
         )
         lines.append(f"{platform_url}, with made-up tenants and publicly known keys; {kept}.")
+        lines.append(
+            f"So is the ScaiVault behind it: {vault_url}. A tenant's administrator switches"
+        )
+        lines.append("its tools on: PUT /v1/modules/scaimcp/scaivault/guards.")
     else:
         lines.append(f"This is a development set-up in front of {platform_url}; {kept}.")
     lines.append("Remote MCP servers on this machine may be registered, with plain HTTP.")

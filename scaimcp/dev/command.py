@@ -1,7 +1,7 @@
 """`scaimcp dev`: the whole gateway on one machine, ready to be used by an MCP client.
 
-Embedded PostgreSQL and Valkey, the stand-in platform (or a real ScaiGrid), migrations, gateway and
-worker start together, write their addresses into a ready file and stop together.
+Embedded PostgreSQL and Valkey, the stand-in platform and vault (or a real ScaiGrid), migrations,
+gateway and worker start together, write their addresses into a ready file and stop together.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from scaimcp.dev.plan import (
 from scaimcp.dev.processes import DevelopmentError
 from scaimcp.dev.readiness import Facts
 from scaimcp.dev.stack import start_stack
-from scaimcp.dev.standin import run_platform, standin_tokens
+from scaimcp.dev.standin import VAULT_MODULE, run_standin, standin_tokens
 from scaimcp.dev.supervisor import Child, Setup, Supervisor
 from scaimcp.settings import environment
 
@@ -51,13 +51,16 @@ class ReadyDocument(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         rest_url: Origin of gateway, without path.
-        pids: By process: gateway, worker, platform (not with a real platform), postgres, redis.
+        vault_url: The stand-in ScaiVault; empty with a real platform.
+        pids: By process: gateway, worker, platform and vault (not with a real platform), postgres,
+            redis.
         tokens: Bearers by role; empty with a real platform.
     """
 
     mcp_url: str
     rest_url: str
     platform_url: str
+    vault_url: str
     database_url: str
     redis_url: str
     metrics_url: str
@@ -86,17 +89,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ready-file", type=Path, metavar="PATH", help="write addresses and tokens when ready"
     )
-    commands = parser.add_subparsers(dest="dev_command", metavar="platform")
+    commands = parser.add_subparsers(dest="dev_command", metavar="{platform,vault}")
     # No argument is an option to this parser: the stand-in reads them itself.
-    alone = commands.add_parser(
-        "platform", add_help=False, prefix_chars="\0", help="run the stand-in platform alone"
-    )
-    alone.add_argument("platform_arguments", nargs="*")
+    for name in ("platform", "vault"):
+        alone = commands.add_parser(
+            name, add_help=False, prefix_chars="\0", help=f"run the stand-in {name} alone"
+        )
+        alone.add_argument(f"{name}_arguments", nargs="*")
 
 
 def options_from(arguments: argparse.Namespace) -> DevOptions:
     """Return the options out of what a parser with `add_arguments` read."""
-    alone = getattr(arguments, "platform_arguments", None)
+    platform = getattr(arguments, "platform_arguments", None)
+    vault = getattr(arguments, "vault_arguments", None)
     return DevOptions(
         host=arguments.host.strip("[]"),
         port=arguments.port,
@@ -105,14 +110,17 @@ def options_from(arguments: argparse.Namespace) -> DevOptions:
         platform_url=arguments.platform_url,
         platform_rate_limits=arguments.platform_rate_limits,
         ready_file=arguments.ready_file,
-        platform_arguments=None if alone is None else tuple(alone),
+        platform_arguments=None if platform is None else tuple(platform),
+        vault_arguments=None if vault is None else tuple(vault),
     )
 
 
 def main(options: DevOptions) -> int:
     """Run `scaimcp dev` until Ctrl-C or SIGTERM. Returns the exit code: 0, or 1 after a failure."""
     if options.platform_arguments is not None:
-        return run_platform(options.platform_arguments)
+        return run_standin(options.platform_arguments)
+    if options.vault_arguments is not None:
+        return run_standin(options.vault_arguments, VAULT_MODULE)
     return run(options, plan_children, standin_tokens())
 
 
@@ -184,6 +192,7 @@ class _Announcement:
             mcp_url=f"{origin}/mcp",
             rest_url=origin,
             platform_url=self.options.platform_url or facts["platform_url"],
+            vault_url=facts.get("vault_url", ""),
             database_url=facts["database_url"],
             redis_url=facts["redis_url"],
             metrics_url=f"{origin}/metrics",
@@ -198,6 +207,7 @@ class _Announcement:
                 document.mcp_url,
                 self.tokens,
                 platform_url=document.platform_url,
+                vault_url=document.vault_url,
                 kept=kept,
                 warn=not self.address.is_loopback,
             )

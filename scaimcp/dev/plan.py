@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scaimcp.dev.processes import DevelopmentError
 from scaimcp.dev.readiness import Completed, HttpOk, ReadyFile, RedisKey
-from scaimcp.dev.standin import standin_tokens
+from scaimcp.dev.standin import VAULT_MODULE, standin_tokens
 from scaimcp.dev.supervisor import STACK, Child, Fact
 
 STATE_KEY_NAME = "state.key"
@@ -23,6 +23,7 @@ KEK_NAME = "kek.key"
 KEY_BYTES = 32
 PLATFORM_DATABASE = "platform.sqlite"
 PLATFORM_READY = "platform.json"
+VAULT_READY = "vault.json"
 WORKER_HEALTH_KEY = "scaimcp:queue:health-check"
 SERVICE_ROLE = "tenant_admin"
 # The client under which the stand-in knows this gateway; a test compares the two.
@@ -43,6 +44,7 @@ class DevOptions:
         platform_url: A real ScaiGrid in place of the stand-in.
         ready_file: Where to write addresses, process ids and tokens once everything is ready.
         platform_arguments: Arguments of `scaimcp dev platform`; None runs the whole set-up.
+        vault_arguments: The same of `scaimcp dev vault`.
     """
 
     host: str = "127.0.0.1"
@@ -53,6 +55,7 @@ class DevOptions:
     platform_rate_limits: bool = False
     ready_file: Path | None = None
     platform_arguments: tuple[str, ...] | None = None
+    vault_arguments: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +164,16 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def plan_children(options: DevOptions, directory: Path, address: Address) -> tuple[Child, ...]:
-    """Return the children in starting order. They stop in reverse: gateway, worker, platform.
+    """Return the children in starting order. They stop in reverse: gateway, worker, stand-ins.
 
     Only the schema has to be in place before gateway and worker start; the stand-in platform
-    starts at once, beside the database.
+    starts at once, beside the database, and the stand-in vault behind it, whose tokens it takes.
     """
     platform: tuple[Child, ...] = ()
     after: tuple[str, ...] = ("migrate",)
     if options.platform_url is None:
-        platform = (_platform(options, directory),)
-        after = ("migrate", "platform")
+        platform = (_platform(options, directory), _vault(directory))
+        after = ("migrate", "platform", "vault")
     settings = gateway_settings(options, directory, address)
     return (
         *platform,
@@ -224,6 +227,7 @@ def gateway_settings(
         # The stand-in's bearers are API keys; without this nobody could answer a consent.
         settings["SCAIMCP_REMOTE_CONSENT_ALLOW_API_KEYS"] = "true"
         settings["SCAIMCP_LOGIN_CLIENT_ID"] = LOGIN_CLIENT
+        settings["SCAIMCP_SCAIVAULT_URL"] = Fact("vault_url")
     if isinstance(platform_url, Fact) or platform_url.startswith("http:"):
         settings["SCAIMCP_PLATFORM_ALLOW_HTTP"] = "true"
     if not address.is_loopback:
@@ -242,6 +246,18 @@ def _platform(options: DevOptions, directory: Path) -> Child:
         argv=_module("scaimcp.dev.platform", *where, "--ready-file", str(ready), *limits),
         environment={},
         ready=ReadyFile(ready, field="url", fact="platform_url"),
+    )
+
+
+def _vault(directory: Path) -> Child:
+    ready = directory / VAULT_READY
+    files = ("--ready-file", str(ready), "--platform-ready-file", str(directory / PLATFORM_READY))
+    return Child(
+        name="vault",
+        argv=_module(VAULT_MODULE, "--port", "0", *files),
+        environment={},
+        after=("platform",),
+        ready=ReadyFile(ready, field="url", fact="vault_url"),
     )
 
 

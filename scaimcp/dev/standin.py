@@ -1,6 +1,6 @@
-"""The stand-in platform as `scaimcp dev` needs it: its bearers, and running it alone.
+"""The stand-ins as `scaimcp dev` needs them: the platform's bearers, and running one alone.
 
-Neither imports it: the stand-in brings an HTTP server and client, which would slow down every
+Neither imports them: a stand-in brings an HTTP server and client, which would slow down every
 start of `scaimcp dev` by half a second. A test compares the logins below with its seed.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 PLATFORM_MODULE = "scaimcp.dev.platform"
+VAULT_MODULE = "scaimcp.dev.vault"
 LOGINS: Mapping[str, str] = MappingProxyType(
     {
         "super_admin": "root@platform.test",
@@ -30,11 +31,11 @@ def standin_tokens() -> dict[str, str]:
     return {role: _api_key(login) for role, login in LOGINS.items()}
 
 
-def run_platform(arguments: Sequence[str], module: str = PLATFORM_MODULE) -> int:
-    """Run the stand-in in this process with its own command line; returns its exit code.
+def run_standin(arguments: Sequence[str], module: str = PLATFORM_MODULE) -> int:
+    """Run a stand-in in this process with its own command line; returns its exit code.
 
     Args:
-        arguments: What follows ``scaimcp dev platform``.
+        arguments: What follows ``scaimcp dev platform`` or ``scaimcp dev vault``.
         module: The package whose ``__main__`` runs.
     """
     sys.argv = [module, *arguments]

@@ -43,6 +43,7 @@ class Explainer:
         else:
             tool, snapshot, source = found
             checks += _checks(tool, snapshot, context)
+            checks += _policy(name, snapshot, checks)
             is_callable = all(check["is_ok"] for check in checks)
             if is_callable:
                 is_listed = view.lists(tool)
@@ -120,6 +121,14 @@ def _missing(name: str, snapshots: list[Snapshot]) -> _Checks:
                     _failed("loaded", reason, f"Ask the author of {module_id} to mend it."),
                 ]
     return [_failed("exists", "There is no tool of this name.", "Check the spelling.")]
+
+
+def _policy(name: str, snapshot: Snapshot, checks: _Checks) -> _Checks:
+    """Tell why a source refuses a tool that the caller is entitled to, if it does."""
+    refused = snapshot.withheld(name) if snapshot.withheld is not None else None
+    if refused is None or not all(check["is_ok"] for check in checks):
+        return []
+    return [_failed("gateway_policy", refused.message, "Ask whoever manages this gateway.")]
 
 
 def _withheld(refused: GatewayError) -> _Checks:

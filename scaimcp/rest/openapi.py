@@ -25,6 +25,7 @@ _MEANINGS = {
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
     422: "A parameter is not valid.",
+    428: "If-Match is missing.",
     429: "Too many requests; see Retry-After.",
     502: "The platform's answer cannot be used.",
     503: "Not available now; see Retry-After.",

@@ -132,6 +132,8 @@ class VaultClient:
                 URL(self._base + request.target, encoded=True),
                 data=_streamed(request.body),
                 headers=headers,
+                # A write without a body has no type either.
+                skip_auto_headers=("Content-Type",),
                 allow_redirects=False,
             )
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError):

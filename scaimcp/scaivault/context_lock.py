@@ -49,6 +49,7 @@ class Holder(msgspec.Struct, frozen=True):
 
     tenant_id: str
     partner_id: str
+    identity_id: str = ""
 
 
 class _Entry:
@@ -59,10 +60,16 @@ class _Entry:
 
 
 class ContextLock:
-    """Knows whose tokens are, for five minutes each."""
+    """Knows whose tokens are, for five minutes each.
 
-    def __init__(self, client: VaultClient) -> None:
+    Args:
+        client: asks ScaiVault.
+        most_entries: tokens that are known at a time.
+    """
+
+    def __init__(self, client: VaultClient, most_entries: int = _MOST_ENTRIES) -> None:
         self._client = client
+        self._most_entries = most_entries
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
 
     async def check(self, identity: Identity, guards: Guards, until: float) -> dict[str, str]:
@@ -78,10 +85,14 @@ class ContextLock:
         """
         if not (guards.tenant_id or guards.partner_id or identity.tenant_id):
             return {}
-        holder = await self._holder(identity, until)
-        return lock_headers(holder, identity, guards)
+        return lock_headers(await self.holder(identity, until), identity, guards)
 
-    async def _holder(self, identity: Identity, until: float) -> Holder:
+    async def holder(self, identity: Identity, until: float) -> Holder:
+        """Return whose a token is; ScaiVault is asked at most every five minutes.
+
+        Raises:
+            UpstreamFailure: why ScaiVault did not say.
+        """
         entry = self._entry(identity.key)
         async with entry.asking:
             if entry.holder is None or self._client.timing.monotonic() >= entry.until:
@@ -94,7 +105,7 @@ class ContextLock:
     def _entry(self, key: bytes) -> _Entry:
         entry = self._entries.setdefault(key, _Entry())
         self._entries.move_to_end(key)
-        while len(self._entries) > _MOST_ENTRIES:
+        while len(self._entries) > self._most_entries:
             self._entries.popitem(last=False)
         return entry
 
@@ -107,10 +118,8 @@ def read_holder(whoami: Any) -> Holder:
     """
     if not isinstance(whoami, dict):
         raise shape_mismatch()
-    tenant, partner = whoami.get("tenant_id"), whoami.get("partner_id")
-    return Holder(
-        tenant if isinstance(tenant, str) else "", partner if isinstance(partner, str) else ""
-    )
+    told = [whoami.get(name) for name in ("tenant_id", "partner_id", "identity_id")]
+    return Holder(*[text if isinstance(text, str) else "" for text in told])
 
 
 def lock_headers(holder: Holder, identity: Identity, guards: Guards) -> dict[str, str]:

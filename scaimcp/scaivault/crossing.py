@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from scaimcp.scaivault.records import ToolRecord
 from scaimcp.scaivault.secret_names import holds_private_key, names_secret
@@ -19,7 +19,12 @@ _YEAR = 365 * 86_400
 _BLOCK = "-----BEGIN CERTIFICATE-----"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PLACEHOLDER = re.compile(r"\{\{(?:username|password)\}\}")
-_LOGIN_KEY = re.compile(r"[?&;](?:user|username|uid|password|passwd|pwd)=([^&;]*)", re.IGNORECASE)
+# Stands for a placeholder: no login has it.
+_FILLED = "\x00"
+_LOGIN_KEY = re.compile(
+    r"(?:^|[?&;,\s])(?:user(?:[ _]?(?:name|id))?|uid|pass(?:word|wd)?|pwd)\s*=\s*([^&;,\s]+)",
+    re.IGNORECASE,
+)
 _KEY_SIZES: Mapping[str, tuple[int, ...]] = {"rsa": (2_048, 4_096), "ec": (256, 384)}
 
 
@@ -90,15 +95,18 @@ def _engine(complete: Arguments, given: Arguments) -> Iterator[Fault]:
 
 
 def _has_login(url: str) -> bool:
-    """Tell whether a URL or a connection string holds a login that is not a placeholder."""
-    plain = _PLACEHOLDER.sub("", url)
-    user = plain.rpartition("://")[2].partition("/")[0].rpartition("@")[0]
+    """Tell whether a URL or a connection string holds a login that is not a placeholder.
+
+    A password may hold ``/``, ``?`` and ``@``, so all before the last ``@`` counts as a login.
+    """
+    plain = unquote(_PLACEHOLDER.sub(_FILLED, url))
+    user = (plain.partition("://")[2] or plain).rpartition("@")[0]
     try:
-        parts = urlsplit(plain)
-        user = user or parts.username or parts.password or ""
+        urlsplit(plain)
     except ValueError:
         return True
-    return bool(user.strip(":")) or any(found for found in _LOGIN_KEY.findall(plain))
+    values = (user.replace(":", ""), *_LOGIN_KEY.findall(plain))
+    return any(value.strip(_FILLED) for value in values)
 
 
 def _rotation(complete: Arguments, _: Arguments) -> Iterator[Fault]:

@@ -12,10 +12,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from scaimcp.deadline import Deadline
-from scaimcp.scaivault.answers import timed_out
+from scaimcp.scaivault.answers import UpstreamFailure, timed_out
 from scaimcp.scaivault.arguments import read_arguments
 from scaimcp.scaivault.client import VaultClient
-from scaimcp.scaivault.context_lock import ContextLock, Identity
+from scaimcp.scaivault.context_lock import ContextLock, Holder, Identity
 from scaimcp.scaivault.cursors import Cursors, Position, binding
 from scaimcp.scaivault.errors import VaultError, tenant_locked
 from scaimcp.scaivault.guards import (
@@ -29,7 +29,7 @@ from scaimcp.scaivault.guards import (
 )
 from scaimcp.scaivault.job import Job, Result, echoed
 from scaimcp.scaivault.lists import MOST_TO_FILL
-from scaimcp.scaivault.masking import sweep
+from scaimcp.scaivault.masking import sweep, sweep_faults
 from scaimcp.scaivault.output import encode, next_limit, shape_result, too_large
 from scaimcp.scaivault.records import ToolRecord
 from scaimcp.scaivault.requests import VaultRequest, request_of
@@ -51,7 +51,7 @@ class VaultTools:
     Args:
         client: the way to ScaiVault.
         cursors: seals where listings go on.
-        most_bytes: of an encoded result.
+        most_bytes: of an encoded result; characters of it with `counts_chars`.
         call_seconds: time for one whole call.
     """
 
@@ -61,12 +61,14 @@ class VaultTools:
         cursors: Cursors,
         *,
         most_bytes: int = MOST_RESULT_BYTES,
+        counts_chars: bool = False,
         call_seconds: float = CALL_SECONDS,
     ) -> None:
         self._client = client
         self._lock = ContextLock(client)
         self._cursors = cursors
         self._most_bytes = most_bytes
+        self._counts_chars = counts_chars
         self._call_seconds = call_seconds
 
     async def call(
@@ -97,6 +99,22 @@ class VaultTools:
             VaultError: TENANT_LOCKED, or why ScaiVault did not say whose the token is.
         """
         await self._session(identity, guards, self._call_seconds).enter()
+
+    async def holder(self, identity: Identity, guards: Guards) -> Holder:
+        """Return whose the token is, behind the context lock.
+
+        Raises:
+            VaultError: as `check_lock`.
+        """
+        try:
+            with Deadline(self._call_seconds):
+                return await self._session(identity, guards, self._call_seconds).holder()
+        except TimeoutError:
+            raise timed_out("GET") from None
+        except VaultError as error:
+            if guards.mask_values:
+                mask_error(error)
+            raise
 
     def _session(self, identity: Identity, guards: Guards, seconds: float) -> Session:
         until = self._client.timing.monotonic() + seconds
@@ -178,12 +196,17 @@ class VaultTools:
             VaultError: RESULT_TOO_LARGE.
         """
         encoded = encode(shown)
-        while len(encoded) > self._most_bytes:
+        while self._is_too_long(encoded):
             less = None if job.limit else _halved(shown)
             if less is None:
                 raise too_large(shown)
             shown, encoded = less, encode(less)
         return encoded
+
+    def _is_too_long(self, encoded: bytes) -> bool:
+        if len(encoded) <= self._most_bytes:
+            return False
+        return not self._counts_chars or len(encoded.decode()) > self._most_bytes
 
 
 def mask_error(error: VaultError) -> None:
@@ -191,7 +214,9 @@ def mask_error(error: VaultError) -> None:
     error.message = sweep(error.message)
     error.args = (error.message,)
     error.members = sweep(dict(error.members))
-    error.details = tuple(sweep(list(error.details)))
+    # What is written here holds no value; ScaiVault may quote what it was given.
+    swept = sweep_faults if isinstance(error, UpstreamFailure) else sweep
+    error.details = tuple(swept(list(error.details)))
 
 
 async def _plain(job: Job) -> Result:

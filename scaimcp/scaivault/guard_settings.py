@@ -99,7 +99,12 @@ def read_groups(entries: Sequence[str]) -> frozenset[str]:
     return frozenset(entries)
 
 
-def _boolean(value: str) -> bool:
+def read_boolean(value: str) -> bool:
+    """Return what ``true``, ``1``, ``yes``, ``on`` and their contraries say, in any case.
+
+    Raises:
+        ValueError: something else.
+    """
     found = _BOOLEANS.get(value.lower())
     if found is None:
         raise ValueError("is not true or false")
@@ -117,8 +122,8 @@ def _words(value: str) -> list[str]:
 
 
 _READERS: Mapping[str, Callable[[str], Any]] = {
-    "READ_ONLY": _boolean,
-    "MASK_VALUES": _boolean,
+    "READ_ONLY": read_boolean,
+    "MASK_VALUES": read_boolean,
     "ALLOWED_PATHS": lambda value: read_entries(_words(value)),
     "DENIED_PATHS": lambda value: read_entries(_words(value)),
     "TOOL_GROUPS": lambda value: read_groups(_words(value)),

@@ -159,11 +159,10 @@ def check_stored(record: ToolRecord, stored: Mapping[str, Any], guards: Guards) 
     """
     if not needs_stored(record, guards):
         return
-    for check in record.checks:
-        if check.is_pre_read:
-            globs = [value for _, value in found_at(check.where, dict(stored))]
-            if not globs or not all(glob_passes(glob, guards) for glob in globs):
-                raise path_denied(record.arguments[0].name)
+    for check in [check for check in record.checks if check.is_pre_read]:
+        globs = [value for _, value in found_at(check.where, dict(stored))]
+        if not globs or not all(glob_passes(glob, guards) for glob in globs):
+            raise path_denied(record.arguments[0].name)
 
 
 # -- the decision on one path, prefix or glob ----------------------------------------------------

@@ -63,7 +63,10 @@ class Job(msgspec.Struct, kw_only=True):
             if cursor and "cursor" not in self.record.route.query:
                 added = (*added, ("cursor", cursor))
             request = msgspec.structs.replace(request, query=(*request.query, *added))
-            return await self.session.ask(self.record, request)
+            answer = await self.session.ask(self.record, request)
+            if isinstance(answer, dict) and "{path}" in self.record.route.path:
+                return echoed(answer, self.arguments["path"])
+            return answer
 
         return Reader(self.record, self.guards, self.window, ask)
 

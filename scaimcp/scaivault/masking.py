@@ -97,6 +97,20 @@ def sweep(value: Any) -> Any:
     return _swept(value, 0)
 
 
+def sweep_faults(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what is said of single fields, with a marker where a field is named like a secret.
+
+    Args:
+        details: objects with ``field`` and ``message``, each a text, or less.
+    """
+    return [
+        {**sweep(detail), "message": MARKER}
+        if "message" in detail and names_secret(detail.get("field", ""))
+        else sweep(detail)
+        for detail in details
+    ]
+
+
 # -- fields that are listed ----------------------------------------------------------------------
 
 

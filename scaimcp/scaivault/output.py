@@ -76,7 +76,7 @@ def _parts(holder: Any) -> Iterable[Any]:
 
 
 def _rows_dropped(record: ToolRecord, result: dict[str, Any], guards: Guards) -> dict[str, Any]:
-    kept = (*LIST_MEMBERS, *ROW_LISTS) if record.is_list else tuple(result)
+    kept = LIST_MEMBERS if record.is_list else tuple(result)
     shown = {name: value for name, value in result.items() if name in kept}
     for name in ROW_LISTS:
         rows = shown.get(name)

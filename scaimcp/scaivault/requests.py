@@ -97,6 +97,18 @@ def _text(value: Any) -> str:
     return ",".join(value) if isinstance(value, list) else str(value)
 
 
+def id_of(arguments: Mapping[str, Any], name: str) -> SafeId:
+    """Return an argument that is an id, fit for a URL.
+
+    Raises:
+        VaultError: INVALID_ARGUMENTS.
+    """
+    found = read_id(arguments[name])
+    if found is None:
+        raise invalid_arguments([(name, "cannot stand in a URL")])
+    return found
+
+
 def _parts(record: ToolRecord, arguments: Mapping[str, Any]) -> dict[str, Safe]:
     forms = {
         member.name: member.shape.form

@@ -6,7 +6,7 @@ from typing import Any
 
 from scaimcp.scaivault.answers import Answer, UpstreamFailure, shape_mismatch
 from scaimcp.scaivault.client import VaultClient
-from scaimcp.scaivault.context_lock import ContextLock, Identity
+from scaimcp.scaivault.context_lock import ContextLock, Holder, Identity
 from scaimcp.scaivault.errors import not_supported, tenant_locked
 from scaimcp.scaivault.guards import Guards, names_other_tenant
 from scaimcp.scaivault.records import ToolRecord
@@ -52,6 +52,15 @@ class Session:
             if not self._renew(failure):
                 raise
             await self._pass_lock()
+
+    async def holder(self) -> Holder:
+        """Return whose the token is, behind the lock.
+
+        Raises:
+            VaultError: as `enter`.
+        """
+        await self.enter()
+        return await self._lock.holder(self._identity, self.until)
 
     async def _pass_lock(self) -> None:
         own = {"X-Request-ID": self._identity.request_id} if self._identity.request_id else {}

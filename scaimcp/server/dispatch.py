@@ -57,7 +57,10 @@ _log = get_logger("scaimcp.server")
 
 
 class Inbound(msgspec.Struct):
-    """One request whose headers and bearer were checked."""
+    """One request whose headers and bearer were checked.
+
+    ``is_headless``: the transport has no headers; those here were read out of the body.
+    """
 
     exchange: Exchange
     receive: Receive
@@ -67,6 +70,12 @@ class Inbound(msgspec.Struct):
     view: View
     context: RequestContext
     session: Session | None = None
+    is_headless: bool = False
+
+    @property
+    def routing(self) -> dict[bytes, bytes] | None:
+        """Headers that the body must agree with, None where there are none."""
+        return None if self.is_headless else self.headers
 
     @property
     def version(self) -> str | None:
@@ -130,7 +139,7 @@ class Dispatcher:
         try:
             revision = self._revision(request, message)
             params = read_params(message)
-            check_envelope(request.headers, request.repeated, message.method, params, revision)
+            check_envelope(request.routing, request.repeated, message.method, params, revision)
             await self._dispatch(request, message.method, message_id, params, revision)
         except ClientGone:
             raise
@@ -311,7 +320,7 @@ class Dispatcher:
             if message.method == "initialize":
                 raise ProtocolError(INVALID_REQUEST, "initialize cannot be part of a batch")
             params = read_params(message)
-            check_envelope(request.headers, request.repeated, message.method, params, revision)
+            check_envelope(request.routing, request.repeated, message.method, params, revision)
             call = _call(request, request.context, params, revision)
             result = await self._methods.answer(message.method, call)
         except GatewayError as error:

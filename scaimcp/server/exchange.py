@@ -107,9 +107,9 @@ class Exchange:
         await self._start(status, ((b"content-length", b"0"), *headers, *self.extra))
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def event(self, body: bytes) -> None:
+    async def event(self, body: bytes, name: bytes = b"message") -> None:
         """Send one event; the first one makes the answer a stream."""
-        await self._stream(b"event: message\ndata: " + body + b"\n\n")
+        await self._stream(b"event: " + name + b"\ndata: " + body + b"\n\n")
 
     async def keepalive(self) -> None:
         """Send a comment, so that proxies do not close a quiet stream."""

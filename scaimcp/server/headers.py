@@ -85,13 +85,13 @@ def check_routing(headers: Mapping[bytes, bytes], method: str, name: str | None)
 
 
 def check_envelope(
-    headers: Mapping[bytes, bytes],
+    headers: Mapping[bytes, bytes] | None,
     repeated: bytes | None,
     method: str,
     params: Params,
     revision: Revision,
 ) -> None:
-    """Hold the body's own envelope against the headers.
+    """Hold the body's own envelope against the headers; None where the transport has none.
 
     Raises:
         ProtocolError: -32020 for a disagreement, -32602 for a missing envelope.
@@ -111,6 +111,8 @@ def check_envelope(
         raise mismatch("MCP-Protocol-Version does not match params._meta")
     if not isinstance(meta.capabilities, dict):
         raise ProtocolError(INVALID_PARAMS, f"{CLIENT_CAPABILITIES} must be an object")
+    if headers is None:
+        return
     named = params.uri if method == "resources/read" else params.name
     check_routing(headers, method, named if isinstance(named, str) else None)
 

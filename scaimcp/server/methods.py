@@ -50,7 +50,12 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Methods:
-    """Answers MCP requests from the gateway."""
+    """Answers MCP requests from the gateway.
+
+    ``instructions`` is what the model reads about this server.
+    """
+
+    instructions = INSTRUCTIONS
 
     def __init__(
         self,
@@ -120,7 +125,7 @@ class Methods:
                 "protocolVersion": revision.name,
                 "capabilities": self._capabilities(revision),
                 "serverInfo": self._renderer.info,
-                "instructions": INSTRUCTIONS,
+                "instructions": self.instructions,
             }
         )
         return self._renderer.result(members[1:-1], call.context.request_id, revision)
@@ -132,7 +137,7 @@ class Methods:
             {
                 "supportedVersions": SUPPORTED,
                 "capabilities": self._capabilities(call.revision),
-                "instructions": INSTRUCTIONS,
+                "instructions": self.instructions,
                 "ttlMs": _DISCOVER_TTL_MS,
                 "cacheScope": "private",
             }
@@ -140,10 +145,7 @@ class Methods:
         return self._renderer.result(members[1:-1], call.context.request_id, call.revision)
 
     def _capabilities(self, revision: Revision) -> dict[str, Any]:
-        """Only a modern client can be told of changes: the others have no open stream."""
-        announced = frozenset[str]()
-        if revision.is_modern:
-            announced = ANNOUNCED if self._gateway.contents.is_empty else ALL_ANNOUNCED
+        announced = self.announced(revision)
         capabilities: dict[str, Any] = {
             surface: {"listChanged": True} if surface in announced else {}
             for surface in ("tools", "resources", "prompts")
@@ -152,6 +154,15 @@ class Methods:
         if revision.has_annotations and self._surfaces & {"resources", "prompts"}:
             capabilities["completions"] = {}
         return capabilities
+
+    def announced(self, revision: Revision) -> frozenset[str]:
+        """Return the surfaces of which a client hears when they change.
+
+        Only a modern client can be told: the others have no open stream.
+        """
+        if not revision.is_modern:
+            return frozenset()
+        return ANNOUNCED if self._gateway.contents.is_empty else ALL_ANNOUNCED
 
     async def ping(self, call: Call) -> Parts:
         """Answer at once, with the empty object that MCP demands here."""

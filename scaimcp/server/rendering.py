@@ -6,7 +6,7 @@ Spec: core-tools 3, 4 (dialects), 6 and 7.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -192,10 +192,19 @@ class Renderer:
         name: of this server.
         version: of this server.
         name_style: the operator's choice of names: ``auto``, ``safe`` or ``dotted``.
+        ttls: milliseconds that a client may keep a list, by the name of its member; a minute for
+            those that are not named.
     """
 
-    def __init__(self, name: str, version: str, name_style: str = "auto") -> None:
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        name_style: str = "auto",
+        ttls: Mapping[str, int] | None = None,
+    ) -> None:
         self.name_style = name_style
+        self._ttls = ttls or {}
         self.info = {"name": name, "version": version}
         info = encode({SERVER_INFO: self.info})[1:-1]
         self._meta_modern = b'"_meta":{' + info + b',"' + REQUEST_ID.encode() + b'":"'
@@ -222,7 +231,8 @@ class Renderer:
         note = b'",%b},' % said.note if said is not None and said.note else b'"},'
         if revision.is_modern:
             head = b'{"resultType":"complete",' + self._meta_modern
-            ttl = FAILING_TTL_MS if said is not None and said.is_failing else TTL_MS
+            is_failing = said is not None and said.is_failing
+            ttl = FAILING_TTL_MS if is_failing else self._ttls.get(key, TTL_MS)
             rest = b'%b,"ttlMs":%d,"cacheScope":"private"}}' % (body, ttl)
             return Page(head, rest, next_start, note)
         return Page(b"{" + self._meta_handshake, body + b"}}", next_start, note)

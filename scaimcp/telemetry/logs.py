@@ -41,18 +41,19 @@ def working_for(kind: Literal["request_id", "job_id"], identity: str, tenant_id:
     _work.set((kind, identity, tenant_id))
 
 
-def configure_logs(level: str, form: str) -> None:
+def configure_logs(level: str, form: str, *, time_key: str = "timestamp") -> None:
     """Set up structlog and route the standard library's loggers through it.
 
     Args:
         level: debug, info, warning or error.
         form: ``json`` or ``console``.
+        time_key: name of the member that holds the time.
     """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         _with_id,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key=time_key),
         structlog.processors.format_exc_info,
     ]
     renderer = _redacted(

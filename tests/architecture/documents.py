@@ -11,9 +11,11 @@ from scaimcp.settings import TABLE, Settings
 ROOT = Path(__file__).parents[2]
 _HEAD = """# Settings
 
-Environment variables. Lists are comma-separated; an empty value counts as unset; each secret can
-come from a file named by the variable with `_FILE` behind. An unknown `SCAIMCP_` name stops the
-start with exit code 5, so that a typing error does not pass unseen.
+Environment variables. Lists are comma-separated; an empty value counts as unset, except that a
+guard of ScaiVault (`READ_ONLY`, `MASK_VALUES`, `ALLOWED_PATHS`, `DENIED_PATHS`, `TOOL_GROUPS`) then
+stops the start; each secret can come from a file named by the variable with `_FILE` behind. An
+unknown `SCAIMCP_` name stops the start with exit code 5, so that a typing error does not pass
+unseen.
 
 Tracing has the names of OpenTelemetry: it is on when `OTEL_EXPORTER_OTLP_ENDPOINT` or
 `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set, `OTEL_TRACES_EXPORTER` is unset or `otlp`, and

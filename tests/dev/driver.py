@@ -41,6 +41,17 @@ url = f"http://{{args.host}}:{{server.server_port}}"
 pathlib.Path(args.ready_file).write_text(json.dumps({{"url": url, "pid": os.getpid()}}))
 server.serve_forever()
 """
+VAULT = f"""{SERVER}
+import argparse, pathlib
+parser = argparse.ArgumentParser()
+for name in ("--port", "--ready-file", "--platform-ready-file"): parser.add_argument(name)
+args = parser.parse_args()
+assert json.loads(pathlib.Path(args.platform_ready_file).read_text())["url"]
+server = http.server.HTTPServer(("127.0.0.1", int(args.port)), Handler)
+url = f"http://127.0.0.1:{{server.server_port}}"
+pathlib.Path(args.ready_file).write_text(json.dumps({{"url": url, "pid": os.getpid()}}))
+server.serve_forever()
+"""
 MIGRATE = """
 import os
 assert [name for name in os.environ if name.startswith("SCAI")] == ["SCAIMCP_DATABASE_URL"]
@@ -55,7 +66,13 @@ assert client.recv(16) == b"+OK\\r\\n"
 time.sleep(600)
 """
 BROKEN_MIGRATE = "raise SystemExit('no such schema')"
-PROGRAMS = {"platform": PLATFORM, "migrate": MIGRATE, "worker": WORKER, "gateway": GATEWAY}
+PROGRAMS = {
+    "platform": PLATFORM,
+    "vault": VAULT,
+    "migrate": MIGRATE,
+    "worker": WORKER,
+    "gateway": GATEWAY,
+}
 TOKENS = {"tenant_admin": "sgk_admin", "tenant_user": "sgk_user"}
 
 
@@ -70,8 +87,8 @@ def plan(options: DevOptions, directory: Path, address: Address) -> Sequence[Chi
 
 
 def _rest(child: Child) -> tuple[str, ...]:
-    """The arguments after ``python -m module``, for the platform only."""
-    return child.argv[3:] if child.name == "platform" else ()
+    """The arguments after ``python -m module``, for the stand-ins only."""
+    return child.argv[3:] if child.name in ("platform", "vault") else ()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import pytest
 from scaimcp.dev.command import add_arguments, main, options_from
 from scaimcp.dev.plan import DevOptions
 from scaimcp.dev.platform import seed
-from scaimcp.dev.standin import LOGINS, run_platform, standin_tokens
+from scaimcp.dev.standin import LOGINS, run_standin, standin_tokens
 from tests.dev.driver import TOKENS
 from tests.dev.helpers import ROOT, is_gone, wait_until
 
@@ -96,7 +96,9 @@ def test_it_serves_until_a_signal_and_ends_quietly(open_dir: Path, number: int) 
     assert document["mcp_url"] == f"{origin}/mcp"
     assert document["metrics_url"] == f"{origin}/metrics"
     assert document["tokens"] == TOKENS
-    assert set(document["pids"]) == {"gateway", "worker", "platform", "postgres", "redis"}
+    assert set(document["pids"]) == {
+        "gateway", "worker", "platform", "vault", "postgres", "redis",
+    }  # fmt: skip
     assert dev.ready_file.stat().st_mode & 0o777 == 0o600
     wait_until(lambda: "Stop with Ctrl-C." in dev.out.read_text())
     assert dev.end(number) == 0
@@ -119,6 +121,7 @@ def test_children_get_the_settings_and_none_of_the_parents(open_dir: Path, data:
     assert settings["SCAIMCP_DATABASE_URL"] == document["database_url"]
     assert settings["SCAIMCP_REDIS_URL"] == document["redis_url"]
     assert settings["SCAIMCP_PLATFORM_URL"] == document["platform_url"]
+    assert settings["SCAIMCP_SCAIVAULT_URL"] == document["vault_url"]
     assert settings["SCAIMCP_STATE_KEYS"] == (data / "state.key").read_text().strip()
     assert settings["SCAIMCP_ENCRYPTION_LOCAL_KEK"] == (data / "kek.key").read_text().strip()
     assert not {"SCAIMCP_LOG_LEVEL", "SCAIGRID_HOST"} & set(settings)
@@ -317,12 +320,20 @@ def test_arguments_after_platform_belong_to_the_stand_in() -> None:
     assert _options("platform").platform_arguments == ()
 
 
+def test_arguments_after_vault_belong_to_the_other_stand_in() -> None:
+    options = _options("vault", "--port", "0")
+    assert options.vault_arguments == ("--port", "0")
+    assert options.platform_arguments is None
+
+
 def test_the_command_runs_the_stand_in_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["pytest"])
     assert main(_options("platform", "--help")) == 0
     assert "stand-in" in capsys.readouterr().out
+    assert main(_options("vault", "--help")) == 0
+    assert "stand-in vault" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -346,7 +357,7 @@ def test_the_exit_code_of_the_stand_in_is_kept(
     (tmp_path / name / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["pytest"])
-    assert run_platform(["a"], name) == expected
+    assert run_standin(["a"], name) == expected
     assert capsys.readouterr().err == said
 
 

@@ -23,7 +23,7 @@ from tests.dev.running import COMMAND, SECONDS, Dev, leave_nothing_running
 __all__ = ["leave_nothing_running"]
 
 pytestmark = pytest.mark.slow
-PROCESSES = {"gateway", "worker", "platform", "postgres", "redis"}
+PROCESSES = {"gateway", "worker", "platform", "vault", "postgres", "redis"}
 
 
 def _rpc(
@@ -72,6 +72,7 @@ def test_a_newcomer_gets_a_gateway_that_works_and_leaves_nothing(open_dir: Path)
     assert document["mcp_url"] == f"{document['rest_url']}/mcp"
     assert document["metrics_url"] == f"{document['rest_url']}/metrics"
     assert _get(f"{document['platform_url']}/health")["status"]
+    assert _get(f"{document['vault_url']}/v1/health")["status"] == "healthy"
     ready = _get(f"{document['rest_url']}/readyz")
     assert ready == {
         "status": "ok",

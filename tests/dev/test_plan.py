@@ -27,6 +27,7 @@ FACTS = {
     "database_url": "postgresql://postgres@/postgres?host=/run/x",
     "redis_url": "unix:///run/x/valkey.sock",
     "platform_url": "http://127.0.0.1:9",
+    "vault_url": "http://127.0.0.1:10",
 }
 
 
@@ -46,6 +47,7 @@ def test_the_gateway_accepts_the_planned_settings(tmp_path: Path) -> None:
     assert loaded.server_bind == ("127.0.0.1:8080",)
     assert loaded.platform_url == FACTS["platform_url"]
     assert loaded.platform_allow_http
+    assert loaded.scaivault_url == FACTS["vault_url"]
     assert loaded.log_format == "console"
     assert loaded.server_allowed_hosts == ()
 
@@ -57,6 +59,7 @@ def test_a_real_platform_replaces_the_stand_in(tmp_path: Path, url: str, allowed
     options = DevOptions(platform_url=url)
     loaded = _settings(options, tmp_path, LOOPBACK)
     assert (loaded.platform_url, loaded.platform_allow_http) == (url, allowed)
+    assert loaded.scaivault_url is None
     children = plan_children(options, tmp_path, LOOPBACK)
     assert [child.name for child in children] == ["migrate", "worker", "gateway"]
     assert children[-1].after == ("migrate",)
@@ -90,11 +93,14 @@ def test_loopback_addresses_are_recognised(host: str, bind: str) -> None:
 
 def test_gateway_and_worker_wait_for_schema_and_platform(tmp_path: Path) -> None:
     children = {child.name: child for child in plan_children(DevOptions(), tmp_path, LOOPBACK)}
-    assert list(children) == ["platform", "migrate", "worker", "gateway"]
+    assert list(children) == ["platform", "vault", "migrate", "worker", "gateway"]
     assert children["platform"].after == ()
+    assert children["vault"].after == ("platform",)
+    assert str(tmp_path / "platform.json") in children["vault"].argv
     assert children["migrate"].after == ("stack",)
     assert children["migrate"].argv[1:] == ("-m", "scaimcp", "migrate")
-    assert children["worker"].after == children["gateway"].after == ("migrate", "platform")
+    after = ("migrate", "platform", "vault")
+    assert children["worker"].after == children["gateway"].after == after
     assert children["gateway"].ready == HttpOk("http://127.0.0.1:8080/readyz")
 
 

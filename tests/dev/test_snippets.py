@@ -18,6 +18,7 @@ from scaimcp.dev.snippets import (
 )
 
 PLATFORM = "http://127.0.0.1:9"
+VAULT = "http://127.0.0.1:8910"
 URL = "http://127.0.0.1:8080/mcp"
 TOKEN = "sgk_0123456789abcdef"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -71,13 +72,16 @@ def test_the_line_that_signs_a_person_in_names_the_login() -> None:
 
 
 def _banner(tokens: dict[str, str], *, warn: bool = False) -> str:
-    return banner(URL, tokens, platform_url=PLATFORM, kept="data in /data", warn=warn)
+    return banner(
+        URL, tokens, platform_url=PLATFORM, vault_url=VAULT, kept="data in /data", warn=warn
+    )
 
 
 def test_the_banner_names_endpoint_tokens_and_the_stand_in() -> None:
     text = _banner(TOKENS)
     assert f"ScaiMCP is ready: {URL}\n" in text
     assert "a stand-in, not ScaiGrid" in text
+    assert f"So is the ScaiVault behind it: {VAULT}." in text
     assert all(f"{role:<11}  {token}\n" in text for role, token in TOKENS.items())
     assert f"  {person_token(PLATFORM, 'user@acme.test')}\n" in text
     assert all(f"\n{client}:\n" in text for client in CLIENTS)

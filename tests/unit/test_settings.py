@@ -93,11 +93,24 @@ ROWS: dict[str, tuple[Any, str, Any]] = {
     "REMOTE_MAX_RESULT_BYTES": (8 * 1024 * 1024, "4096", 4096),
     "REMOTE_CONCURRENCY_PER_SERVER": (128, "4", 4),
     "REMOTE_CONCURRENCY_PER_CALLER": (32, "2", 2),
+    "SCAIVAULT_URL": (None, "https://vault.example/", "https://vault.example"),
+    "SCAIVAULT_TIMEOUT_SECONDS": (30, "300", 300),
+    "SCAIVAULT_CONNECT_TIMEOUT_SECONDS": (5, "0.5", 0.5),
+    "SCAIVAULT_CA_FILE": (None, "/tls/ca.pem", "/tls/ca.pem"),
+    "SCAIVAULT_READ_ONLY": (False, "YES", True),
+    "SCAIVAULT_MASK_VALUES": (False, "1", True),
+    "SCAIVAULT_ALLOWED_PATHS": (None, "app, shared", "app, shared"),
+    "SCAIVAULT_DENIED_PATHS": (None, "infra", "infra"),
+    "SCAIVAULT_TOOL_GROUPS": (None, "secrets", "secrets"),
     "LOGIN_ISSUER": (None, "https://id.example/realm/", "https://id.example/realm/"),
     "LOGIN_CLIENT_ID": (None, "scaimcp", "scaimcp"),
     "LOGIN_CLIENT_SECRET": (None, "hush", Secret("hush")),
     "LOGIN_SUBJECT_CLAIM": ("sub", "https://x.example/user_id", "https://x.example/user_id"),
 }  # fmt: skip
+GUARDS = tuple(
+    f"SCAIVAULT_{name}"
+    for name in ("READ_ONLY", "MASK_VALUES", "ALLOWED_PATHS", "DENIED_PATHS", "TOOL_GROUPS")
+)
 PAIRS = {
     "SERVER_TLS_CERT_FILE": {"SCAIMCP_SERVER_TLS_KEY_FILE": "/tls/key"},
     "SERVER_TLS_KEY_FILE": {"SCAIMCP_SERVER_TLS_CERT_FILE": "/tls/crt"},
@@ -107,6 +120,14 @@ REFUSED = [
     ("LOGIN_ISSUER", "https://id.example/?a=b", "takes no user, query or fragment"),
     ("LOGIN_ISSUER", "http://id.example", "must be https except on loopback"),
     ("LOGIN_SUBJECT_CLAIM", "user id", "is not the name of a claim"),
+    ("SCAIVAULT_URL", "http://vault.example", "must be https except on loopback"),
+    ("SCAIVAULT_URL", "ftp://vault.example", "is not an http or https URL"),
+    ("SCAIVAULT_URL", "https://u@vault.example", "takes no user, query or fragment"),
+    ("SCAIVAULT_URL", "https://vault.example/?a=b", "takes no user, query or fragment"),
+    ("SCAIVAULT_TIMEOUT_SECONDS", "301", "is not between 1 and 300"),
+    ("SCAIVAULT_CONNECT_TIMEOUT_SECONDS", "0.4", "is not between 0.5 and 60"),
+    ("SCAIVAULT_CONNECT_TIMEOUT_SECONDS", "five", "is not a number"),
+    ("SCAIVAULT_READ_ONLY", "treu", "is not true or false"),
     ("PUBLIC_URL", "https://mcp.example.com/mcp", "takes no path"),
     ("PUBLIC_URL", "http://mcp.example.com", "must be https except on loopback"),
     ("PUBLIC_URL", "mcp.example.com", "is not an http or https URL"),
@@ -200,9 +221,15 @@ def test_every_setting_is_read(name: str) -> None:
     assert getattr(load(full(name, f" {text} ")), name.lower()) == value
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in GUARDS])
 def test_an_empty_value_counts_as_unset(name: str) -> None:
     assert getattr(load({f"SCAIMCP_{name}": "  "}), name.lower()) == ROWS[name][0]
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_an_empty_guard_of_scaivault_stops_the_start(name: str) -> None:
+    for text in ("", "  "):
+        assert refusal({f"SCAIMCP_{name}": text}).startswith(f"SCAIMCP_{name} is empty")
 
 
 @pytest.mark.parametrize(("name", "value", "reason"), REFUSED)

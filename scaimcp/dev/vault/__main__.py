@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvloop
@@ -23,6 +24,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8910, help="port of 127.0.0.1; 0: a free one")
     parser.add_argument("--seed", default="vault", help="source of ids")
     parser.add_argument("--jwks-url", help="where the keys are read that check JWTs")
+    parser.add_argument(
+        "--platform-ready-file", help="of a stand-in platform, whose keys check JWTs instead"
+    )
     parser.add_argument("--rate-limits", action="store_true", help="count the documented limits")
     parser.add_argument("--ready-file", help="written as JSON {url, port} once requests are served")
     return parser.parse_args(arguments)
@@ -36,12 +40,20 @@ async def run(options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, stop.set)
     config = VaultConfig(
         seed=options.seed,
-        jwks_url=options.jwks_url,
+        jwks_url=options.jwks_url or platform_keys(options.platform_ready_file),
         rate_scale=1.0 if options.rate_limits else None,
     )
     async with serve_vault(config, options.port) as served:
         announce(served, options.ready_file)
         await stop.wait()
+
+
+def platform_keys(ready_file: str | None) -> str | None:
+    """Return where the keys are of the stand-in platform that wrote a ready file."""
+    if ready_file is None:
+        return None
+    ready = msgspec.json.decode(Path(ready_file).read_bytes(), type=dict[str, Any])
+    return f"{ready['url']}/.well-known/jwks.json"
 
 
 def announce(served: Served, ready_file: str | None) -> None:

@@ -45,7 +45,8 @@ def instead(fault: Fault, request_id: str) -> Answer | None:
 
 def altered(answer: Answer, fault: Fault) -> Answer:
     """Return an answer with what a failure adds to it or does to its body."""
-    if fault.extra or fault.extra_rows:
+    # PEM has no members that others could be put beside.
+    if (fault.extra or fault.extra_rows) and answer.body[:1] in (b"{", b"["):
         answer = replace(answer, body=encode(_added(msgspec.json.decode(answer.body), fault)))
     match fault.body:
         case "html":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from scaimcp.scaivault.job import Job, Result, echoed
 from scaimcp.scaivault.lists import Row
 from scaimcp.scaivault.special.secrets import MOST_PAGES
@@ -11,6 +13,7 @@ from scaimcp.scaivault.special.secrets import MOST_PAGES
 _FAILED = (("success", "false"),)
 _PAGE_ROWS = 1_000
 _ROWS = ("items", "logs", "data", "entries", "events")
+_LOGS = ("logs",)
 _MOST_SOURCES = 100
 
 
@@ -26,7 +29,9 @@ async def secret_trail(job: Job) -> Result:
 
 async def find_unauthorized_access(job: Job) -> Result:
     """Return refused access by who and which path, most failures first."""
-    rows, truncated = await job.reader(further=_FAILED).all(_PAGE_ROWS, MOST_PAGES)
+    # Groups are what the tool returns; rows are only what it reads.
+    logs = replace(job, record=replace(job.record, container=_LOGS))
+    rows, truncated = await logs.reader(further=_FAILED).all(_PAGE_ROWS, MOST_PAGES)
     least = job.arguments["min_failures"]
     groups = [group for group in grouped(rows) if group["failures"] >= least]
     return {"groups": groups, "truncated": truncated}

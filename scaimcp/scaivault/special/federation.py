@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from scaimcp.scaivault.errors import invalid_arguments
 from scaimcp.scaivault.job import Job, Result, echoed
-from scaimcp.scaivault.paths import glob_matches, read_glob, read_id
-from scaimcp.scaivault.requests import VaultRequest, place
+from scaimcp.scaivault.paths import glob_matches, read_glob
+from scaimcp.scaivault.requests import VaultRequest, id_of, place
 
 _BACKEND = "/v1/federation/backends/{backend_id}"
 
@@ -13,9 +13,7 @@ _BACKEND = "/v1/federation/backends/{backend_id}"
 async def proxy_read(job: Job) -> Result:
     """Return a secret that a backend in proxy mode maps; nothing is read of other backends."""
     path = job.arguments["path"]
-    backend_id = read_id(job.arguments["backend_id"])
-    if backend_id is None:
-        raise invalid_arguments([("backend_id", "cannot stand in a URL")])
+    backend_id = id_of(job.arguments, "backend_id")
     backend = await job.fetch(VaultRequest("GET", place(_BACKEND, backend_id=backend_id)))
     if not maps(backend, path):
         raise invalid_arguments([("path", "is not mapped by this backend in proxy mode")])

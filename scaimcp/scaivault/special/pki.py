@@ -12,7 +12,7 @@ from scaimcp.scaivault.answers import shape_mismatch
 from scaimcp.scaivault.job import Job, Result
 from scaimcp.scaivault.lists import Row
 from scaimcp.scaivault.paths import SafeId, read_id
-from scaimcp.scaivault.requests import PEM, VaultRequest, place
+from scaimcp.scaivault.requests import PEM, VaultRequest, id_of, place
 from scaimcp.scaivault.spans import read_moment
 
 CA = "/v1/pki/ca/{ca_id}"
@@ -28,7 +28,7 @@ async def get_ca(job: Job) -> Result:
     result = await job.fetch()
     if not job.arguments["include_pem"]:
         return result
-    blocks = await ca_certificate(job, stated_id(job.arguments["ca_id"]))
+    blocks = await ca_certificate(job, id_of(job.arguments, "ca_id"))
     return {**result, "certificate_pem": blocks[0]}
 
 
@@ -38,7 +38,7 @@ async def get_certificate(job: Job) -> Result:
     if not job.arguments["include_pem"]:
         hidden = ("certificate", "ca_chain")
         return {name: value for name, value in result.items() if name not in hidden}
-    return {**result, **await certificate_pem(job, stated_id(job.arguments["certificate_id"]))}
+    return {**result, **await certificate_pem(job, id_of(job.arguments, "certificate_id"))}
 
 
 async def certificate_pem(job: Job, certificate_id: SafeId) -> Result:

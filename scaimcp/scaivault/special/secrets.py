@@ -11,8 +11,7 @@ from scaimcp.scaivault.answers import shape_mismatch
 from scaimcp.scaivault.errors import invalid_arguments
 from scaimcp.scaivault.job import Job, Result, echoed
 from scaimcp.scaivault.lists import Row
-from scaimcp.scaivault.paths import read_id
-from scaimcp.scaivault.requests import VaultRequest, place
+from scaimcp.scaivault.requests import VaultRequest, id_of, place
 from scaimcp.scaivault.spans import read_moment
 
 MOST_PAGES = 10
@@ -37,12 +36,9 @@ async def read_secret(job: Job) -> Result:
 async def rotate_secret(job: Job) -> Result:
     """Return the versions before and after a rotation, by the policy that was named, if any."""
     path = job.arguments["path"]
-    policy = job.arguments.get("rotation_policy_id")
-    if policy is None:
+    if "rotation_policy_id" not in job.arguments:
         return echoed(await job.fetch(), path)
-    policy_id = read_id(policy)
-    if policy_id is None:
-        raise invalid_arguments([("rotation_policy_id", "cannot stand in a URL")])
+    policy_id = id_of(job.arguments, "rotation_policy_id")
     body = msgspec.json.encode({"secret_paths": [path]})
     request = VaultRequest("POST", place(_BY_POLICY, policy_id=policy_id), body=body)
     return rotated(await job.session.ask(job.record, request), path)

@@ -20,7 +20,7 @@ from scaimcp.scaivault.errors import invalid_arguments
 from scaimcp.scaivault.job import Job, Result
 from scaimcp.scaivault.lists import Row, read_page
 from scaimcp.scaivault.paths import SafeId
-from scaimcp.scaivault.requests import PEM, VaultRequest, place
+from scaimcp.scaivault.requests import PEM, VaultRequest, id_of, place
 from scaimcp.scaivault.special.pki import (
     CA,
     CERTIFICATE,
@@ -42,15 +42,14 @@ async def validate_certificate(job: Job) -> Result:
     stated = job.arguments.get("at")
     at = moment_of(stated) if stated is not None else job.timing.now()
     hostname = job.arguments.get("hostname")
-    certificate_id = job.arguments.get("certificate_id")
-    if certificate_id is None:
+    if "certificate_id" not in job.arguments:
         certificate = read_certificate(job.arguments["certificate_pem"])
         if certificate is None:
             raise invalid_arguments([("certificate_pem", "must hold one certificate")])
         return judge(certificate, await _links(job, certificate, None), hostname, at)
-    path = place(CERTIFICATE, certificate_id=stated_id(certificate_id))
-    row = await job.fetch(VaultRequest("GET", path))
-    certificate = await _certificate(job, row, stated_id(certificate_id))
+    certificate_id = id_of(job.arguments, "certificate_id")
+    row = await job.fetch(VaultRequest("GET", place(CERTIFICATE, certificate_id=certificate_id)))
+    certificate = await _certificate(job, row, certificate_id)
     ca_id = row.get("ca_id")
     known = None if ca_id is None else stated_id(ca_id)
     return _with_status(

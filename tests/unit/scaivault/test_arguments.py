@@ -136,6 +136,11 @@ def test_data_may_fill_its_limits() -> None:
 TABLE: list[tuple[str, dict[str, Any], str]] = [
     *[("AP2", {"policy_id": bad}, "policy_id") for bad in ("..", "a/b", "a%2fb", "a" * 129, "", 7)],
     ("PK6", {"role": "two words"}, "role"),
+    ("S1", {"field": ""}, "field"),
+    ("S1", {"field": "x" * 65}, "field"),
+    ("S1", {"field": 7}, "field"),
+    ("RO2", {"name": "x" * 101}, "name"),
+    ("SU3", {"delivery": {"type": "polling", "secret": "x" * 15}}, "delivery.secret"),
     *[("RO2", {"interval": bad}, "interval") for bad in ("0d", "1w", "1.5h", "-1h", "9999999d", 9)],
     *[("AU2", {"from": bad}, "from") for bad in ("2026-04-22T14:30:00", "2026-02-31T00:00:00Z")],
     ("AU2", {"from": "2026-05-01T00:00:00Z", "to": "2026-04-01T00:00:00Z"}, "from"),
@@ -217,6 +222,15 @@ def test_a_bad_argument_is_named(code: str, changes: dict[str, Any], field: str)
         "postgresql://admin@db/app",
         "postgresql://{{username}}:hunter2@db/app",
         "host=db;user=admin;password=hunter2",
+        "password=hunter2 host=db",
+        "host=db password = hunter2",
+        "Server=db;User Id=sa;Pwd=hunter2",
+        "admin:hunter2@tcp(db)/app",
+        "postgresql://admin:hunter2/x@db/app",
+        "postgresql://admin:hunter2?x@db/app",
+        "postgresql://admin:hunter2://x@db/app",
+        "postgresql://db/app?p%61ssword=hunter2",
+        "postgresql://admin%3Ahunter2%40db/app",
         "mysql://db/app?password=hunter2",
         "postgresql://[::1",
     ],
@@ -233,6 +247,8 @@ def test_a_connection_with_a_login_is_refused_without_repeating_it(url: str) -> 
     [
         "postgresql://{{username}}:{{password}}@db:5432/app",
         "redis://db:6379",
+        "mongodb://{{username}}:{{password}}@a,b/app?replicaSet=x",
+        "host=db user={{username}} password={{password}} dbname=app",
         "mysql://db/app?user={{username}}&password={{password}}",
     ],
 )
@@ -255,6 +271,10 @@ def test_a_bad_certificate_is_never_repeated(pem: str) -> None:
     error = refused("PK8", {"certificate_pem": pem})
     assert error.details[0]["field"] == "certificate_pem"
     assert "HUNTER2" not in error.message + repr(error.details)
+
+
+def test_a_span_may_be_a_leap_year_long() -> None:
+    assert read("AU1", {"from": "2024-01-01T00:00:00Z", "to": "2025-01-01T00:00:00Z"})
 
 
 def test_a_wrong_word_is_answered_with_the_right_ones() -> None:

@@ -119,8 +119,8 @@ def test_no_glob_that_passes_matches_a_path_out_of_reach(drawn: Drawn) -> None:
 
 
 def test_many_of_the_drawn_globs_pass() -> None:
-    is_found = find(guarded_globs(), lambda drawn: glob_passes(drawn[1], drawn[0]))
-    assert is_reachable(is_found[2], is_found[0])
+    found = find(guarded_globs(), lambda drawn: glob_passes(drawn[1], drawn[0]))
+    assert is_reachable(found[2], found[0])
     wide = find(guarded_globs(), lambda drawn: "*" in drawn[1] and glob_passes(drawn[1], drawn[0]))
     assert is_reachable(wide[2], wide[0])
 

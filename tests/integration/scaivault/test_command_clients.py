@@ -1,0 +1,95 @@
+"""The official Python SDK talks to ``scaivault-mcp`` over every transport, in both eras."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+from mcp import Client
+from mcp.client.sse import sse_client
+from mcp.client.stdio import StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import PromptReference
+
+from scaimcp.dev.vault.config import VaultConfig
+from scaimcp.dev.vault.server import Served, serve_vault
+from scaimcp.scaivault.catalogue import TOOLS
+from tests.integration.scaivault.child import AUTH_TOKEN, COMMAND, ROOT, environment, web
+
+pytestmark = pytest.mark.slow
+
+SECRET = "integrations/stripe/api-key"
+MODERN, LEGACY = "2026-07-28", "2025-11-25"
+RUNS = [
+    ("stdio", "legacy", LEGACY),
+    ("stdio", "auto", MODERN),
+    ("stdio", MODERN, MODERN),
+    ("sse", "legacy", LEGACY),
+    ("sse", "auto", LEGACY),
+    ("streamable-http", "legacy", LEGACY),
+    ("streamable-http", "auto", MODERN),
+    ("streamable-http", MODERN, MODERN),
+]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def vault() -> AsyncIterator[Served]:
+    async with serve_vault(VaultConfig()) as served:
+        yield served
+
+
+@asynccontextmanager
+async def connected(transport: str, url: str, mode: Any) -> AsyncIterator[Client]:
+    """Return a client of a command that is started for it."""
+    async with AsyncExitStack() as stack:
+        server: Any
+        if transport == "stdio":
+            env = environment(url)
+            server = StdioServerParameters(
+                command=COMMAND[0], args=list(COMMAND[1:]), env=env, cwd=ROOT
+            )
+        else:
+            running = await stack.enter_async_context(
+                web(transport, url, MCP_AUTH_TOKEN=AUTH_TOKEN)
+            )
+            headers = {"Authorization": f"Bearer {AUTH_TOKEN}"}
+            if transport == "sse":
+                server = sse_client(f"{running.url}/sse", headers=headers)
+            else:
+                http = await stack.enter_async_context(
+                    httpx2.AsyncClient(headers=headers, timeout=30, trust_env=False)
+                )
+                server = streamable_http_client(f"{running.url}/mcp", http_client=http)
+        yield await stack.enter_async_context(Client(server, mode=mode))
+
+
+@pytest.mark.parametrize(("transport", "mode", "revision"), RUNS)
+async def test_the_python_client_uses_everything(
+    vault: Served, transport: str, mode: str, revision: str
+) -> None:
+    async with connected(transport, vault.url, mode) as client:
+        assert client.protocol_version == revision
+        tools = (await client.list_tools()).tools
+        assert [tool.name for tool in tools] == [record.name for record in TOOLS]
+        result = await client.call_tool("scaivault_read_secret", {"path": SECRET})
+        assert not result.is_error
+        assert "stripe-demo-key" in str(result.content)
+        resources = (await client.list_resources()).resources
+        uri = f"scaivault://secrets/tnt_a/{SECRET}"
+        assert uri in [str(resource.uri) for resource in resources]
+        read = await client.read_resource(uri)
+        assert "stripe-demo-key" in str(read.contents)
+        templates = (await client.list_resource_templates()).resource_templates
+        assert len(templates) == 5
+        prompts = (await client.list_prompts()).prompts
+        assert len(prompts) == 3
+        prompt = await client.get_prompt("rotate-credential", {"path": SECRET})
+        assert SECRET in str(prompt.messages)
+        reference = PromptReference(type="ref/prompt", name="rotate-credential")
+        argument = {"name": "path", "value": "integrations/"}
+        found = await client.complete(reference, argument)
+        assert SECRET in found.completion.values
