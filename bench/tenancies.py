@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -89,6 +90,7 @@ def discover(
     tenancy: Tenancy,
     settings: dict[str, str],
     meanwhile: Callable[[], None] = lambda: None,
+    spread_seconds: float = 0.0,
 ) -> float:
     """Have one worker discover every server; return the seconds from the first job to the last.
 
@@ -98,6 +100,7 @@ def discover(
         tenancy: what is discovered.
         settings: of the gateways.
         meanwhile: called again and again until all is done.
+        spread_seconds: time over which the jobs fall due, as a tick spreads them; 0 for a burst.
 
     Raises:
         BenchError: the worker ended, or took too long.
@@ -107,7 +110,7 @@ def discover(
         running(python("scaimcp", "worker"), log, settings | tenancy.settings)
     )
     began = time.monotonic()
-    asyncio.run(_hand_out(tenancy))
+    asyncio.run(_hand_out(tenancy, spread_seconds))
     while (left := asyncio.run(_left(tenancy))) > 0:
         if worker.poll() is not None or time.monotonic() - began > _MOST_SECONDS:
             raise BenchError(f"{left} servers were not discovered; see {log}")
@@ -157,10 +160,17 @@ async def _one(database: Database, keys: LocalKeys, number: int, upstream: str) 
     return row
 
 
-async def _hand_out(tenancy: Tenancy) -> None:
+async def _hand_out(tenancy: Tenancy, spread_seconds: float) -> None:
+    began, step = datetime.now(UTC), spread_seconds / len(tenancy.servers)
     async with open_queue(Secret(tenancy.stores.redis_url)) as queue:
-        for row in tenancy.servers:
-            await queue.enqueue(DISCOVER, row.tenant_id, row.id, job_id=f"discover:{row.id}")
+        for number, row in enumerate(tenancy.servers):
+            await queue.enqueue(
+                DISCOVER,
+                row.tenant_id,
+                row.id,
+                job_id=f"discover:{row.id}",
+                at=began + timedelta(seconds=step * number),
+            )
 
 
 async def _left(tenancy: Tenancy) -> int:

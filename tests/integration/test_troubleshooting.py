@@ -350,11 +350,9 @@ async def test_the_request_id_of_the_answer_is_the_one_the_platform_saw(world: W
     assert [call["headers"]["x-request-id"] for call in calls] == [request_id]
 
 
-async def test_remote_names_without_the_permission_are_refused_and_else_unknown(
-    world: World,
-) -> None:
+async def test_without_a_registry_every_remote_name_is_refused_alike(world: World) -> None:
     """Nothing tells whether somebody else's server exists."""
     for role in ("tenant_user", "no_roles"):
         called = await world.as_(role).call("remote.usr_somebody.notes.read")
-        assert called.code in ("PERMISSION_DENIED", "TOOL_NOT_FOUND")
+        assert called.code == "SCAILINK_REGISTRY_DISABLED"
         assert "notes" not in called.error["message"]

@@ -91,7 +91,8 @@ async def servers(registry: Registry, player: Player, count: int) -> set[str]:
     rows = [await registry.put(player.url, f"s{number}") for number in range(count)]
     caps = msgspec.json.encode(DECLARED).decode()
     await registry.execute(
-        "UPDATE remote_server_state SET status = 'active', last_discovery_at = now(),"
+        "UPDATE remote_server_state SET status = 'active', last_health_status = 'ok',"
+        " last_discovery_at = now(),"
         f" protocol_era = 'legacy', upstream_capabilities = '{caps}'"
     )
     return {row.id for row in rows}
@@ -407,10 +408,17 @@ async def test_a_stream_that_was_away_has_missed_news(
         assert listeners.open == {row.id}
 
 
-async def test_a_server_that_nobody_listened_to_is_discovered(
-    registry: Registry, redis_url: str, row: ServerRow
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "last_discovery_at = now() - interval '2 minutes'",
+        "last_discovery_at = now(), last_health_status = 'ConnectError'",
+    ],
+)
+async def test_a_server_whose_lists_may_be_old_is_discovered_when_listening_begins(
+    registry: Registry, redis_url: str, row: ServerRow, columns: str
 ) -> None:
-    await registry.set_state(row, "last_discovery_at = now() - interval '2 minutes'")
+    await registry.set_state(row, columns)
     async with listening(registry):
         await eventually(lambda: queued(redis_url) == {f"discover-now:{row.id}"})
 
@@ -485,7 +493,8 @@ async def test_without_redis_listening_goes_on_and_news_is_kept(
             caps = msgspec.json.encode(DECLARED).decode()
             await registry.set_state(
                 other,
-                "status = 'active', protocol_era = 'legacy', last_discovery_at = now(),"
+                "status = 'active', last_health_status = 'ok', protocol_era = 'legacy',"
+                " last_discovery_at = now(),"
                 f" upstream_capabilities = '{caps}'",
             )
             await eventually(lambda: listeners.open == {row.id, other.id}, 30)
