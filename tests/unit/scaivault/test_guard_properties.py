@@ -29,6 +29,9 @@ from scaimcp.scaivault.records import ToolRecord
 from tests.unit.scaivault.drawing import GLOBS, GUARDS, LIKE_PATHS, PATHS, guarded_globs
 from tests.unit.scaivault.samples import SAMPLES, record_of
 
+# Thousands of examples: for the whole run, not for `make check`.
+pytestmark = pytest.mark.slow
+
 WITH_PATH = [
     record
     for record in TOOLS

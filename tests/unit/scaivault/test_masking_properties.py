@@ -17,6 +17,9 @@ from scaimcp.scaivault.output import encode, shape_result
 from scaimcp.scaivault.places import fits
 from scaimcp.scaivault.records import ToolRecord
 
+# Thousands of examples: for the whole run, not for `make check`.
+pytestmark = pytest.mark.slow
+
 MASKING = Guards(mask_values=True)
 # A secret value can be told from all else in the output, whatever it is wrapped in.
 SECRET = "hunter2-7731"
