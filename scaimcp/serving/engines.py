@@ -170,7 +170,9 @@ def _orphaned(
 
 def _tell(parent: socket.socket | None) -> None:
     if parent is not None:
-        parent.send(b"1")
+        # A parent that has died meanwhile is noticed by the reader; the worker ends in order.
+        with suppress(OSError):
+            parent.send(b"1")
 
 
 def _nothing() -> None:

@@ -243,6 +243,23 @@ async def test_a_worker_that_dies_early_does_not_end_a_server_that_serves(
     assert await gateway.stop() == 0
 
 
+async def test_a_worker_whose_parent_died_before_it_served_ends_in_order(
+    launch: Launcher,
+) -> None:
+    gateway = launch.start(SERVER_WORKERS="2")
+    await gateway.wait_listening()
+    await until(lambda: len(gateway.workers()) == 2)
+    workers = gateway.workers()
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    gateway.send(signal.SIGKILL)
+    await gateway.ended()
+    for pid in workers:
+        os.kill(pid, signal.SIGCONT)
+    await until(lambda: all(is_gone(pid) for pid in workers))
+    assert "Traceback" not in gateway.said
+
+
 async def _two_with_keys(launch: Launcher, keys: Path) -> Gateway:
     return await launch(
         SERVER_WORKERS="2",
