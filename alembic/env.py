@@ -37,11 +37,21 @@ def run(connection: Connection) -> None:
 def lock(connection: Connection) -> None:
     """Wait until no other process migrates this database; held until the connection closes."""
     deadline = time.monotonic() + LOCK_SECONDS
-    while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({LOCK})").scalar_one():
+    while not has_lock(connection):
         if time.monotonic() > deadline:
             raise TimeoutError("another migration is running")
         time.sleep(0.1)
+
+
+def has_lock(connection: Connection) -> bool:
+    """Try to take the lock, in a transaction that ends at once.
+
+    Whoever holds the lock may build an index concurrently, which waits for the transactions of
+    all others: one left open here would wait for the lock while the holder waits for it.
+    """
+    taken: bool = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({LOCK})").scalar_one()
     connection.commit()
+    return taken
 
 
 async def run_online(url: str) -> None:

@@ -33,7 +33,16 @@ def run(options: argparse.Namespace) -> int:
         print(f"scaimcp: there is no way to revision {options.to}", file=sys.stderr)
         return 1
     except (SQLAlchemyError, OSError) as error:
-        print(f"scaimcp: migration failed ({type(error).__name__})", file=sys.stderr)
+        print(f"scaimcp: migration failed ({_reason(error)})", file=sys.stderr)
         return 1
     print(f"schema is at {options.to}")
     return 0
+
+
+def _reason(error: Exception) -> str:
+    """Name an error without its text, which may quote rows or the address.
+
+    The SQLSTATE says what a database refused: 55P03 a lock not had in time, 57014 too slow.
+    """
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return type(error).__name__ if state is None else f"{type(error).__name__}, SQLSTATE {state}"

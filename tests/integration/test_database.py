@@ -186,14 +186,18 @@ async def test_up_down_and_up_again(empty_url: str) -> None:
 
 @pytest.mark.parametrize("more", [(), ("--down",)])
 def test_an_unknown_revision_is_told_in_one_line(empty_url: str, more: tuple[str, ...]) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "scaimcp", "migrate", "--to", "nonsense", *more],
-        env={**os.environ, "SCAIMCP_DATABASE_URL": empty_url},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    ran = _migrate_by_command(empty_url, "--to", "nonsense", *more)
     assert ran.returncode == 1
     assert "scaimcp: there is no way to revision nonsense" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def _migrate_by_command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scaimcp", "migrate", *arguments],
+        env={**os.environ, "SCAIMCP_DATABASE_URL": url},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
 
 
 async def test_every_revision_can_be_taken_back_one_by_one(empty_url: str) -> None:
@@ -238,6 +242,49 @@ async def test_a_migration_waits_for_one_that_is_running(empty_url: str) -> None
         assert not task.done()
         await other.close()
     assert await tables(empty_url) >= FIRST
+
+
+async def test_a_migration_that_waits_leaves_no_transaction_open(empty_url: str) -> None:
+    # The one that it waits for may build an index concurrently, which waits for transactions.
+    other = await asyncpg.connect(empty_url)
+    await other.execute(f"SELECT pg_advisory_lock({MIGRATION_LOCK})")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.to_thread(migrate, Secret(empty_url)))
+        between_two_tries = (
+            "SELECT count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND state = 'idle' AND query = 'COMMIT;'"
+        )
+        async with asyncio.timeout(10):
+            await _until(lambda: other.fetchval(between_two_tries))
+        await other.execute("CREATE TABLE t (n int)")
+        await other.execute("CREATE INDEX CONCURRENTLY ON t (n)")
+        await other.execute("DROP TABLE t")
+        await other.close()
+    assert await tables(empty_url) >= FIRST
+
+
+async def test_an_index_left_half_built_is_built_again(empty_url: str) -> None:
+    url = Secret(empty_url)
+    await asyncio.to_thread(migrate, url, "0002")
+    connection = await asyncpg.connect(empty_url)
+    name = "remote_approvals_expiry"
+    await connection.execute(f"CREATE INDEX {name} ON remote_approvals (expires_at)")
+    await connection.execute(
+        f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{name}'::regclass"
+    )
+    await asyncio.to_thread(migrate, url)
+    is_valid = f"SELECT indisvalid FROM pg_index WHERE indexrelid = '{name}'::regclass"
+    assert await connection.fetchval(is_valid)
+    await connection.close()
+
+
+async def test_a_refused_statement_is_told_by_its_sqlstate(empty_url: str) -> None:
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute("CREATE TABLE audit_events (n int)")
+    await connection.close()
+    ran = await asyncio.to_thread(_migrate_by_command, empty_url)
+    assert ran.returncode == 1
+    assert ran.stderr == "scaimcp: migration failed (ProgrammingError, SQLSTATE 42P07)\n"
 
 
 async def _until(condition: Callable[[], Awaitable[Any]]) -> None:
