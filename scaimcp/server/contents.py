@@ -22,6 +22,8 @@ from scaimcp.types import ContentKind, Listing, RequestContext
 _PAGES = 64
 _REFERENCES = {"ref/prompt": "name", "ref/resource": "uri"}
 _MCP_ERROR = "McpError"
+# 2026-07-28 wants hints on whatever is read; sources that give none have not allowed any keeping.
+_NOT_KEPT = {"ttlMs": msgspec.Raw(b"0"), "cacheScope": msgspec.Raw(b'"private"')}
 
 
 class ContentMethods:
@@ -91,6 +93,8 @@ class ContentMethods:
             raise
         if result is None:
             raise ProtocolError(not_found, "Resource not found", data={"uri": uri[:512]})
+        if result.fields is not None:
+            result = msgspec.structs.replace(result, fields={**_NOT_KEPT, **result.fields})
         return self._renderer.call_result(result, call.context.request_id, call.revision)
 
     async def prompt(self, call: Call) -> Parts:

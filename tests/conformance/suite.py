@@ -8,7 +8,8 @@ the checks themselves.
 import asyncio
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import msgspec
 
 from tests.clients.node import Finished, package_file, run_node
 
-INJECT_AUTH = Path(__file__).resolve().parent / "inject_auth.cjs"
+HERE = Path(__file__).resolve().parent
+PRELOADED = ("inject_auth.cjs", "remote_names.cjs")
 SCENARIO_SECONDS = 60
 DID_NOT_RUN = "scenario-did-not-run"
 
@@ -32,6 +34,27 @@ class Check(msgspec.Struct, rename="camel", kw_only=True):
     name: str = ""
     error_message: str | None = None
     details: Any = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The server under test.
+
+    Attributes:
+        url: The endpoint; the DNS rebinding scenario wants a loopback address.
+        token: Bearer of the caller; it travels in the environment, not on the command line.
+        names: What tools and prompts are called there, by the names that the suite calls; those
+            that are not in it keep the suite's.
+    """
+
+    url: str
+    token: str
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return what the preloaded scripts read."""
+        return {"MCP_TOKEN": self.token, "MCP_NAMES": msgspec.json.encode(self.names).decode()}
 
 
 def entry_point(version: str) -> Path:
@@ -71,18 +94,19 @@ def did_not_run(why: str) -> Check:
 
 
 async def run_scenario(
-    version: str, spec_version: str, url: str, token: str, scenario: str
+    version: str, spec_version: str, target: Target, scenario: str
 ) -> list[Check]:
     """Run one scenario in a process of its own and return its checks, never none."""
+    preloaded = [word for name in PRELOADED for word in ("--require", HERE / name)]
     with tempfile.TemporaryDirectory(prefix="scaimcp-conformance-") as folder:
         try:
             done = await run_node(
                 [
-                    *("--require", INJECT_AUTH, entry_point(version), "server"),
-                    *("--url", url, "--scenario", scenario),
+                    *(*preloaded, entry_point(version), "server"),
+                    *("--url", target.url, "--scenario", scenario),
                     *("--spec-version", spec_version, "--output-dir", folder),
                 ],
-                extra={"MCP_TOKEN": token},
+                extra=target.environment,
                 timeout=SCENARIO_SECONDS,
             )
         except TimeoutError:
@@ -93,19 +117,17 @@ async def run_scenario(
 async def run_suite(
     version: str,
     spec_version: str,
-    url: str,
-    token: str,
+    target: Target,
     scenarios: Sequence[str],
     *,
     at_once: int = 2,
 ) -> dict[str, list[Check]]:
-    """Run server scenarios with a bearer, `at_once` processes at a time.
+    """Run server scenarios, `at_once` processes at a time.
 
     Args:
         version: Installed version of the suite, such as "0.1.16".
         spec_version: Protocol revision to speak, such as "2025-11-25".
-        url: The endpoint; the DNS rebinding scenario wants a loopback address.
-        token: Bearer of the caller; it travels in the environment, not on the command line.
+        target: The server and the caller.
         scenarios: Names as `list_scenarios` gives them.
         at_once: Upper bound of Node processes.
 
@@ -117,7 +139,7 @@ async def run_suite(
 
     async def run_one(scenario: str) -> None:
         async with slots:
-            results[scenario] = await run_scenario(version, spec_version, url, token, scenario)
+            results[scenario] = await run_scenario(version, spec_version, target, scenario)
 
     async with asyncio.TaskGroup() as group:
         for scenario in scenarios:

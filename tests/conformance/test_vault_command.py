@@ -9,7 +9,7 @@ import pytest_asyncio
 from scaimcp.dev.vault.config import VaultConfig
 from scaimcp.dev.vault.server import serve_vault
 from tests.conformance.gate import EXPECTED, Leg, load, problems
-from tests.conformance.suite import run_suite
+from tests.conformance.suite import Target, run_suite
 from tests.integration.scaivault.child import web
 
 pytestmark = pytest.mark.slow
@@ -37,6 +37,7 @@ def test_every_scenario_of_the_gateways_run_is_decided_on() -> None:
 
 @pytest.mark.parametrize("leg", VAULT.legs, ids=lambda leg: leg.name)
 async def test_every_check_of_every_applicable_scenario_succeeds(leg: Leg, url: str) -> None:
-    results = await run_suite(leg.suite, leg.spec_version, url, "none", list(leg.required))
+    target = Target(url, "none")
+    results = await run_suite(leg.suite, leg.spec_version, target, list(leg.required))
     found = problems(leg, results)
     assert not found, "\n".join(found)

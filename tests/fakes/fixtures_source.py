@@ -1,18 +1,30 @@
-"""The tools that the official conformance suite calls; nothing but tests plugs them in."""
+"""What the official conformance suite calls, reads and gets; nothing but tests plugs it in."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from scaimcp.errors import ProtocolError
-from scaimcp.types import ModuleView, RequestContext, Snapshot, Tool, ToolResult
+from scaimcp.types import (
+    ContentKind,
+    Listed,
+    Listing,
+    ModuleView,
+    RequestContext,
+    Snapshot,
+    Tool,
+    ToolResult,
+)
 
 MISSING_CAPABILITY = -32021
+INVALID_PARAMS = -32602
 PNG = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
     "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -87,13 +99,34 @@ CONTENT: dict[str, list[dict[str, Any]]] = {
     "json_schema_2020_12_tool": [text("Listed for its schema.")],
 }
 SCHEMAS = {"test_x_mcp_header": REGION, "json_schema_2020_12_tool": SCHEMA_2020_12}
+# Resources that hold the same always, by their URI.
+STATIC: dict[str, dict[str, str]] = {
+    "test://static-text": {
+        "mimeType": "text/plain",
+        "text": "This is the content of the static text resource.",
+    },
+    "test://static-binary": {"mimeType": "image/png", "blob": PNG},
+}
+TEMPLATE = "test://template/{id}/data"
+_TEMPLATED = re.compile(r"test://template/([^/?#]+)/data")
+ARGUMENTS: dict[str, dict[str, str]] = {
+    "test_simple_prompt": {},
+    "test_prompt_with_arguments": {
+        "arg1": "First test argument",
+        "arg2": "Second test argument",
+    },
+    "test_prompt_with_embedded_resource": {"resourceUri": "URI of the resource to embed"},
+    "test_prompt_with_image": {},
+}
+# Suggestions for every argument.
+VALUES = ("test one", "test two", "another")
 
 
 class FixtureSource:
-    """Offers the fixture tools to every caller.
+    """Offers the fixture tools, resources and prompts to every caller.
 
-    `changed` is called with the caller's tenant by `test_trigger_tool_change`. `release` ends a
-    call of `test_waiting`; `running` and `cancelled` count such calls.
+    `changed` is called with the caller's tenant by the tools that pretend a change. `release`
+    ends a call of `test_waiting`; `running` and `cancelled` count such calls.
     """
 
     name = "fixtures"
@@ -107,6 +140,7 @@ class FixtureSource:
             "test_tool_with_progress": self._with_progress,
             "test_missing_capability": self._missing_capability,
             "test_trigger_tool_change": self._trigger_change,
+            "test_trigger_prompt_change": self._trigger_change,
             "test_waiting": self._waiting,
             "test_fault": self._fault,
         }
@@ -132,6 +166,35 @@ class FixtureSource:
             return await special(context)
         blocks = tuple(msgspec.json.encode(block) for block in CONTENT[tool.name])
         return ToolResult(None, blocks, is_error=tool.name == "test_error_handling")
+
+    async def listing(self, context: RequestContext, kind: ContentKind) -> Listing:
+        items = tuple(Listed(KEYS[kind], entry[KEYS[kind]], entry) for entry in LISTED[kind])
+        return Listing(("fixtures", kind), items)
+
+    async def read(self, context: RequestContext, uri: str) -> ToolResult | None:
+        contents = STATIC.get(uri) or _templated(uri)
+        return None if contents is None else _fields(contents=[{"uri": uri, **contents}])
+
+    async def prompt(
+        self, context: RequestContext, name: str, arguments: bytes
+    ) -> ToolResult | None:
+        if name not in ARGUMENTS:
+            return None
+        given = msgspec.json.decode(arguments or b"{}", type=dict[str, str])
+        missing = sorted(ARGUMENTS[name].keys() - given.keys())
+        if missing:
+            raise ProtocolError(INVALID_PARAMS, f"Missing: {', '.join(missing)}")
+        blocks = _blocks(name, given)
+        return _fields(messages=[{"role": "user", "content": block} for block in blocks])
+
+    async def complete(
+        self, context: RequestContext, reference: dict[str, Any], params: dict[str, Raw]
+    ) -> Raw | None:
+        argument = msgspec.json.decode(params["argument"], type=dict[str, str])
+        if argument["name"] not in _arguments_of(reference):
+            return None
+        values = [value for value in VALUES if value.startswith(argument["value"])]
+        return _raw({"values": values, "total": len(values), "hasMore": False})
 
     async def _with_progress(self, context: RequestContext) -> ToolResult:
         for value in (0, 50, 100):
@@ -166,6 +229,80 @@ class FixtureSource:
         if context.progress is not None:
             await context.progress(1, None, "about to fail")
         raise LookupError("secret-of-the-house at /srv/gateway/internal.py")
+
+
+KEYS: dict[ContentKind, str] = {
+    "resources": "uri",
+    "resourceTemplates": "uriTemplate",
+    "prompts": "name",
+}
+LISTED: dict[ContentKind, list[dict[str, Any]]] = {
+    "resources": [
+        {
+            "uri": uri,
+            "name": uri.removeprefix("test://"),
+            "description": f"Fixture of the conformance run: {uri}.",
+            "mimeType": contents["mimeType"],
+        }
+        for uri, contents in STATIC.items()
+    ],
+    "resourceTemplates": [
+        {
+            "uriTemplate": TEMPLATE,
+            "name": "template",
+            "description": "Fixture of the conformance run: says its id.",
+            "mimeType": "application/json",
+        }
+    ],
+    "prompts": [
+        {
+            "name": name,
+            "description": f"Fixture of the conformance run: {name}.",
+            "arguments": [
+                {"name": argument, "description": words, "required": True}
+                for argument, words in arguments.items()
+            ],
+        }
+        for name, arguments in ARGUMENTS.items()
+    ],
+}
+
+
+def _templated(uri: str) -> dict[str, str] | None:
+    """Return what a URI of the template holds; None for other URIs."""
+    found = _TEMPLATED.fullmatch(uri)
+    if found is None:
+        return None
+    value = {"id": found[1], "templateTest": True, "data": f"Data for ID: {found[1]}"}
+    return {"mimeType": "application/json", "text": msgspec.json.encode(value).decode()}
+
+
+def _blocks(name: str, given: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the content of a prompt's messages."""
+    if name == "test_prompt_with_arguments":
+        return [text(f"Prompt with arguments: arg1='{given['arg1']}', arg2='{given['arg2']}'")]
+    if name == "test_prompt_with_embedded_resource":
+        words = "Embedded resource content for testing."
+        embedded = resource(given["resourceUri"], "text/plain", words)
+        return [embedded, text("Please process the embedded resource above.")]
+    if name == "test_prompt_with_image":
+        return [IMAGE, text("Please analyze the image above.")]
+    return [text("This is a simple prompt for testing.")]
+
+
+def _arguments_of(reference: dict[str, Any]) -> set[str]:
+    if reference["type"] == "ref/resource":
+        return {"id"} if reference["uri"] == TEMPLATE else set()
+    return set(ARGUMENTS.get(reference["name"], ()))
+
+
+def _raw(value: Any) -> Raw:
+    return Raw(msgspec.json.encode(value))
+
+
+def _fields(**members: Any) -> ToolResult:
+    """Return a result with these members, as sources of resources and prompts do."""
+    return ToolResult(None, fields={name: _raw(value) for name, value in members.items()})
 
 
 def _said(words: str) -> ToolResult:

@@ -19,7 +19,7 @@ STALE = -32602
 
 @pytest_asyncio.fixture(scope="module")
 async def edge() -> AsyncIterator[Edge]:
-    async with start_edge(Setup(page_size=4)) as running:
+    async with start_edge(Setup(page_size=5)) as running:
         yield running
 
 
@@ -52,9 +52,9 @@ async def test_pages_join_to_the_whole_list(edge: Edge, revision: str) -> None:
         if cursor is None:
             break
         assert ("ttlMs" in result) is (revision == MODERN)
-    assert [len(page) for page in pages] == [4, 4, 4, 3]
+    assert [len(page) for page in pages] == [5, 5, 5, 1]
     names = [name for page in pages for name in page]
-    assert len(set(names)) == 15
+    assert len(set(names)) == 16
     assert names == await client.names()
 
 
@@ -132,7 +132,7 @@ async def test_many_views_do_not_fill_the_memory(edge: Edge) -> None:
     async with asyncio.TaskGroup() as group:
         for number in range(60):
             group.create_task(client.names(f"?toolsets=fixtures,t{number}"))
-    assert len(await client.names()) == 15
+    assert len(await client.names()) == 16
 
 
 # -- what is listed ------------------------------------------------------------------------------
