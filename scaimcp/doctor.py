@@ -15,19 +15,28 @@ from functools import partial
 import msgspec
 
 from scaimcp import __version__
+from scaimcp.auth.identity_provider import LoginFailed, login_client
+from scaimcp.auth.issuer import Issuer
+from scaimcp.auth.login import Attempt, Fetch, Login
 from scaimcp.errors import GatewayError, SettingsError
 from scaimcp.ids import new_id
 from scaimcp.migrating import current_revision, head_revision
-from scaimcp.outbound import open_http
+from scaimcp.outbound import FetchFailed, fetch, open_http
 from scaimcp.postgres import Database, DatabaseUnavailable, open_database
 from scaimcp.redis import RedisUnavailable, open_redis
+from scaimcp.remotes.config import remote_policy
 from scaimcp.scaigrid.client import PlatformClient, PlatformRequest, Trace
+from scaimcp.scaivault.config import VaultPolicy, vault_policy
+from scaimcp.scaivault.guards import Guards
 from scaimcp.settings import Settings, require
 from scaimcp.types import Secret
 
 _SECONDS = 8.0
 _HEALTH = PlatformRequest("GET", "/health", timeout_seconds=5.0, is_raw=True)
 _DISCOVER = PlatformRequest("GET", "/v1/scailink/auth/discover", timeout_seconds=5.0, is_raw=True)
+# Asked without a bearer, ScaiVault refuses: a route that every call of its tools depends on.
+_WHOAMI = "/v1/auth/whoami"
+_UNAUTHORISED = 401
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -53,12 +62,14 @@ Look = Callable[[], Awaitable[str]]
 
 
 def check_settings(settings: Settings) -> Check:
-    """Say whether everything that `serve` requires is set.
+    """Say whether everything that `serve` requires is set, and every list in it can be read.
 
     Raises:
-        SettingsError: names what is missing.
+        SettingsError: names what is missing, or which guard or rule cannot be read.
     """
     require(settings, "public_url", "database_url", "redis_url", "state_keys")
+    remote_policy(settings)
+    vault_policy(settings)
     return Check("settings", True, "complete and well-formed")
 
 
@@ -82,6 +93,8 @@ async def examine(settings: Settings) -> AsyncIterator[Check]:
             ("redis", partial(_redis, redis_url)),
             ("platform", partial(_platform, platform, settings.platform_url)),
             ("sign-in", partial(_sign_in, platform, settings.auth_issuer)),
+            ("browser sign-in", partial(_browser, settings, platform, partial(fetch, http))),
+            ("scaivault", partial(_vault, vault_policy(settings))),
         )
         for name, look in looks:
             yield await _made(name, look)
@@ -174,3 +187,62 @@ async def _sign_in(platform: PlatformClient, issuer: str | None) -> str:
     if not named:
         raise _Failure("the platform names no issuer", remedy)
     return f"issuer {named}, from the platform"
+
+
+async def _browser(settings: Settings, platform: PlatformClient, send: Fetch) -> str:
+    """Ask the identity provider where users of this gateway's pages sign in."""
+    client = login_client(settings)
+    if client is None:
+        return "off, SCAIMCP_LOGIN_CLIENT_ID is not set"
+    issuer = Issuer(platform, settings.login_issuer or settings.auth_issuer)
+    callback = f"{settings.public_url}/login/callback"
+    try:
+        address = await Login(client, issuer, send).address(
+            Attempt("doctor", "doctor"), "doctor", callback, new_id("req_"), anew=False
+        )
+    except LoginFailed as error:
+        remedy = "check SCAIMCP_LOGIN_ISSUER and its /.well-known/openid-configuration"
+        detail = f"the identity provider is {error.reason} ({error.cause})"
+        raise _Failure(detail, remedy) from None
+    return f"at {address.partition('?')[0]}, back at {callback}"
+
+
+async def _vault(policy: VaultPolicy) -> str:
+    """Ask ScaiVault for anything, and say what no tenant can loosen."""
+    if not policy.url:
+        return "off, SCAIMCP_SCAIVAULT_URL is not set"
+    remedy = "check SCAIMCP_SCAIVAULT_URL, name resolution, proxies and certificates"
+    try:
+        async with open_http(
+            f"scaimcp-doctor/{__version__}",
+            ca_bundle=policy.ca_file,
+            connect_seconds=policy.connect_seconds,
+        ) as http:
+            answer = await fetch(http, "GET", policy.url.rstrip("/") + _WHOAMI, headers={})
+    except FetchFailed as error:
+        raise _Failure(f"{policy.url}: no answer ({error.reason})", remedy) from None
+    except OSError as error:
+        detail = f"the file of certificates cannot be read ({type(error).__name__})"
+        raise _Failure(detail, "check SCAIMCP_SCAIVAULT_CA_FILE") from None
+    if answer.status != _UNAUTHORISED:
+        raise _Failure(f"{policy.url}: HTTP {answer.status} for {_WHOAMI}, not 401", remedy)
+    if policy.warnings:
+        remedy = "mend SCAIMCP_SCAIVAULT_ALLOWED_PATHS and SCAIMCP_SCAIVAULT_DENIED_PATHS"
+        raise _Failure("; ".join(policy.warnings), remedy)
+    return f"{policy.url} answers; for every tenant: {_told(policy.guards)}"
+
+
+def _told(guards: Guards) -> str:
+    """Return an operator's guards in a few words; of denied paths their number only."""
+    words = []
+    if guards.read_only:
+        words.append("read-only")
+    if guards.mask_values:
+        words.append("masked")
+    if guards.allowed is not None:
+        words.append(f"only {', '.join(guards.allowed)}")
+    if guards.denied:
+        words.append(f"{len(guards.denied)} denied")
+    if guards.groups is not None:
+        words.append(f"groups {', '.join(sorted(guards.groups))}")
+    return "; ".join(words) or "no guards"

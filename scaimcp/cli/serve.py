@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import socket
 
+from scaimcp.remotes.config import remote_policy
+from scaimcp.scaivault.config import vault_policy
 from scaimcp.serving.engines import Listeners, choose, run
 from scaimcp.serving.sockets import adopt, describe, listening
 from scaimcp.serving.stage import tls_context
@@ -34,7 +36,9 @@ def serve(options: argparse.Namespace) -> int:
         parent = socket.socket(fileno=options.parent)
         run(settings, adopted, metrics_folder=options.metrics_folder, parent=parent)
         return 0
-    # A certificate that cannot be read is told before anything starts.
+    # What cannot be read is told before anything starts: no client meets a gateway that ends.
+    remote_policy(settings)
+    vault_policy(settings)
     scheme = "http" if tls_context(settings) is None else "https"
     own = [settings.metrics_bind] if settings.metrics_bind else []
     with listening(settings.server_bind) as main, listening(own) as metrics:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scaimcp.dev.snippets import CLIENTS, person_token
+from scaimcp.dev.snippets import CLIENTS, person_token, vault_switch
 from scaimcp.dev.standin import LOGINS
 
 EXAMPLE_ROLE = "tenant_user"
+ADMIN_ROLE = "tenant_admin"
 OWN_KEY = "YOUR_SCAIGRID_API_KEY"
 
 
@@ -37,9 +38,8 @@ def banner(
         )
         lines.append(f"{platform_url}, with made-up tenants and publicly known keys; {kept}.")
         lines.append(
-            f"So is the ScaiVault behind it: {vault_url}. A tenant's administrator switches"
+            f"So is the ScaiVault behind it: {vault_url}. Its tools are off at first, see below."
         )
-        lines.append("its tools on: PUT /v1/modules/scaimcp/scaivault/guards.")
     else:
         lines.append(f"This is a development set-up in front of {platform_url}; {kept}.")
     lines.append("Remote MCP servers on this machine may be registered, with plain HTTP.")
@@ -52,6 +52,9 @@ def banner(
         lines.append("Pages for browsers sign in at the stand-in: choose the user there.")
         lines += ["", "A signed-in user's token, in the place of an API key:"]
         lines.append(f"  {person_token(platform_url, LOGINS[EXAMPLE_ROLE])}")
+        lines += ["", "ScaiVault's tools take such a token only. An administrator switches them"]
+        lines.append("on, here read-only and with masked values:")
+        lines.append(f"  {vault_switch(mcp_url, tokens.get(ADMIN_ROLE, OWN_KEY))}")
     example = tokens.get(EXAMPLE_ROLE, OWN_KEY)
     for client, snippet in CLIENTS.items():
         lines += ["", f"{client}:", *_indented(snippet(mcp_url, example))]

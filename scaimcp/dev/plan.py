@@ -224,7 +224,8 @@ def gateway_settings(
     if options.platform_url is None:
         # Whoever may not read module states sees the same modules as whoever may.
         settings["SCAIMCP_PLATFORM_SERVICE_TOKEN"] = standin_tokens()[SERVICE_ROLE]
-        # The stand-in's bearers are API keys; without this nobody could answer a consent.
+        # The bearers that `scaimcp dev` prints are API keys: whoever uses one may answer for its
+        # calls over REST as well, not only as a user who has signed in on the page.
         settings["SCAIMCP_REMOTE_CONSENT_ALLOW_API_KEYS"] = "true"
         settings["SCAIMCP_LOGIN_CLIENT_ID"] = LOGIN_CLIENT
         settings["SCAIMCP_SCAIVAULT_URL"] = Fact("vault_url")

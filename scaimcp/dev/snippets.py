@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 SERVER_NAME = "scaigrid"
+GUARDS_PATH = "/v1/modules/scaimcp/scaivault/guards"
 LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
 
 
@@ -44,14 +45,26 @@ def curl(url: str, token: str) -> str:
         "Accept: application/json, text/event-stream",
         "MCP-Protocol-Version: 2025-06-18",
     )
-    options = " ".join(f"-H {shlex.quote(header)}" for header in headers)
-    return f"curl -sS {shlex.quote(url)} {options} -d {shlex.quote(body)}"
+    return f"curl -sS {shlex.quote(url)} {_options(headers)} -d {shlex.quote(body)}"
 
 
 def person_token(platform_url: str, login: str) -> str:
     """Return a shell command that makes the stand-in sign somebody in for an hour."""
     body = json.dumps({"login": login}, separators=(",", ":"))
     return f"curl -sS {shlex.quote(f'{platform_url}/__standin/tokens')} -d {shlex.quote(body)}"
+
+
+def vault_switch(url: str, token: str) -> str:
+    """Return a shell command that switches ScaiVault's tools on, read-only and masked.
+
+    Args:
+        url: The endpoint of the gateway.
+        token: Of an administrator of the tenant.
+    """
+    lines = (f"Authorization: Bearer {token}", "Content-Type: application/json", "If-Match: *")
+    guards = f"{url.removesuffix('/mcp')}{GUARDS_PATH}"
+    body = json.dumps({"enabled": True}, separators=(",", ":"))
+    return f"curl -sS -X PUT {shlex.quote(guards)} {_options(lines)} -d {shlex.quote(body)}"
 
 
 CLIENTS: Mapping[str, Callable[[str, str], str]] = MappingProxyType(
@@ -63,6 +76,10 @@ CLIENTS: Mapping[str, Callable[[str, str], str]] = MappingProxyType(
         "curl": curl,
     }
 )
+
+
+def _options(headers: Iterable[str]) -> str:
+    return " ".join(f"-H {shlex.quote(header)}" for header in headers)
 
 
 def _headers(token: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from scaimcp.scaivault.config import vault_policy
 from scaimcp.settings import Settings, known_names, load, require
 from tests.chart import support
 
@@ -251,6 +252,9 @@ def test_values_reach_their_settings(rendered: dict[str, Any]) -> None:
     assert settings.mcp_surfaces == ("tools", "resources")
     assert settings.platform_service_token is not None
     assert settings.log_format == "console"
+    vault = vault_policy(settings)
+    assert (vault.url, vault.guards.read_only) == ("https://vault.example.com", True)
+    assert vault.guards.allowed == ("integrations", "shared")
     assert load(support.environment(rendered["operators"], "server", SECRETS)).server_bind == (
         "[::]:8080",
     )

@@ -14,15 +14,17 @@ from scaimcp.dev.snippets import (
     curl,
     cursor,
     person_token,
+    vault_switch,
     vs_code,
 )
+from scaimcp.rest.scaivault_guards import PATH
 
 PLATFORM = "http://127.0.0.1:9"
 VAULT = "http://127.0.0.1:8910"
 URL = "http://127.0.0.1:8080/mcp"
 TOKEN = "sgk_0123456789abcdef"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
-TOKENS = {"super_admin": "sgk_1", "tenant_user": TOKEN}
+TOKENS = {"super_admin": "sgk_1", "tenant_admin": "sgk_2", "tenant_user": TOKEN}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,13 @@ def test_the_line_that_signs_a_person_in_names_the_login() -> None:
     assert json.loads(words[-1]) == {"login": "user@acme.test"}
 
 
+def test_the_line_that_switches_scaivault_on_replaces_the_guards() -> None:
+    words = shlex.split(vault_switch(URL, "sgk_2"))
+    assert words[:5] == ["curl", "-sS", "-X", "PUT", f"http://127.0.0.1:8080{PATH}"]
+    assert {"Authorization: Bearer sgk_2", "If-Match: *"} < set(words)
+    assert json.loads(words[-1]) == {"enabled": True}
+
+
 def _banner(tokens: dict[str, str], *, warn: bool = False) -> str:
     return banner(
         URL, tokens, platform_url=PLATFORM, vault_url=VAULT, kept="data in /data", warn=warn
@@ -82,7 +91,8 @@ def test_the_banner_names_endpoint_tokens_and_the_stand_in() -> None:
     assert f"ScaiMCP is ready: {URL}\n" in text
     assert "a stand-in, not ScaiGrid" in text
     assert f"So is the ScaiVault behind it: {VAULT}." in text
-    assert all(f"{role:<11}  {token}\n" in text for role, token in TOKENS.items())
+    assert f"  {vault_switch(URL, 'sgk_2')}\n" in text
+    assert all(f"{role:<12}  {token}\n" in text for role, token in TOKENS.items())
     assert f"  {person_token(PLATFORM, 'user@acme.test')}\n" in text
     assert all(f"\n{client}:\n" in text for client in CLIENTS)
     assert text.count(TOKEN) == 1 + len(CLIENTS)

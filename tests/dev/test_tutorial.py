@@ -176,7 +176,7 @@ async def test_the_published_tutorial_works_against_scaimcp_dev(open_dir: Path) 
     assert dev.end() == 0
 
 
-async def test_the_printed_line_signs_a_user_in_who_may_use_the_gateway(open_dir: Path) -> None:
+async def test_the_printed_lines_sign_a_user_in_and_switch_scaivault_on(open_dir: Path) -> None:
     dev = Dev(open_dir, "--ephemeral")
     document = await asyncio.to_thread(dev.wait_ready)
     [line] = [line for line in dev.said.splitlines() if "/__standin/tokens" in line]
@@ -185,6 +185,14 @@ async def test_the_printed_line_signs_a_user_in_who_may_use_the_gateway(open_dir
     assert not token.startswith("sgk_")
     by_key = await _names(shell, document, document["tokens"]["tenant_user"])
     assert await _names(shell, document, token) == by_key
+    # With ScaiVault's tools too, once the other printed line has switched them on.
+    [switch] = [line for line in dev.said.splitlines() if "/scaivault/guards" in line]
+    effective = (await shell.run(switch))["data"]["effective"]
+    assert (effective["enabled"], effective["read_only"], effective["mask_values"]) == (True,) * 3
+    more = set(await _names(shell, document, token)) - set(by_key)
+    assert "scaivault_read_secret" in more
+    assert all(name.startswith("scaivault_") for name in more)
+    assert await _names(shell, document, document["tokens"]["tenant_user"]) == by_key
     assert dev.end() == 0
 
 

@@ -9,8 +9,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,7 +20,8 @@ import structlog
 
 from scaimcp.cli.main import main
 from scaimcp.dev.platform import Served
-from scaimcp.doctor import Check, examine
+from scaimcp.dev.vault.server import serve_vault
+from scaimcp.doctor import Check, check_settings, examine
 from scaimcp.errors import SettingsError
 from scaimcp.settings import Settings, environment, load
 from scaimcp.smoke import Step, Target, check, endpoint
@@ -253,6 +254,26 @@ def test_the_endpoint_is_found(given: str, expected: str) -> None:
 # -- doctor --------------------------------------------------------------------------------------
 
 
+@asynccontextmanager
+async def _answering(content: bytes | None) -> AsyncIterator[str]:
+    """A server that gives every request one answer; None closes the connection instead."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if content is not None:
+            size = str(len(content)).encode()
+            head = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: " + size
+            writer.write(head + b"\r\n\r\n" + content)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
 async def _examined(settings: Settings) -> dict[str, Check]:
     return {made.name: made async for made in examine(settings)}
 
@@ -264,9 +285,14 @@ def _settings(launch: Launcher, **settings: str | None) -> Settings:
 
 async def test_doctor_finds_everything_well(launch: Launcher) -> None:
     checks = await _examined(_settings(launch))
-    assert list(checks) == ["public URL", "database", "schema", "redis", "platform", "sign-in"]
+    assert list(checks) == [
+        "public URL", "database", "schema", "redis", "platform", "sign-in", "browser sign-in",
+        "scaivault",
+    ]  # fmt: skip
     assert [made.detail for made in checks.values() if not made.is_ok or made.remedy] == []
     assert checks["sign-in"].detail.endswith("from the platform")
+    assert checks["browser sign-in"].detail == "off, SCAIMCP_LOGIN_CLIENT_ID is not set"
+    assert checks["scaivault"].detail == "off, SCAIMCP_SCAIVAULT_URL is not set"
     set_by_hand = await _examined(
         _settings(
             launch, AUTH_ISSUER="https://id.example.com", PUBLIC_URL="https://mcp.example.com"
@@ -317,19 +343,103 @@ async def test_doctor_tells_what_cannot_be_reached_and_no_secret(launch: Launche
 async def test_doctor_tells_a_platform_that_is_none(
     launch: Launcher, content: bytes, detail: str
 ) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(content)}\r\nconnection: close\r\n\r\n"
-        writer.write(head.encode() + content)
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    checks = await _examined(_settings(launch, PLATFORM_URL=url))
-    server.close()
-    await server.wait_closed()
+    async with _answering(content) as url:
+        checks = await _examined(_settings(launch, PLATFORM_URL=url))
     assert checks["platform"].is_ok
     assert (checks["sign-in"].is_ok, checks["sign-in"].detail) == (False, detail)
+
+
+async def test_doctor_asks_where_browsers_sign_in(launch: Launcher) -> None:
+    checks = await _examined(_settings(launch, LOGIN_CLIENT_ID="scaimcp"))
+    made = checks["browser sign-in"]
+    assert made.is_ok
+    assert made.detail.startswith(f"at {launch.platform.url}/")
+    assert made.detail.endswith(", back at http://127.0.0.1:80/login/callback")
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [(b"<html>", "distrusted (metadata)"), (b"{}", "distrusted (metadata)"), (None, "(connect)")],
+)
+async def test_doctor_tells_an_identity_provider_that_is_none(
+    launch: Launcher, content: bytes | None, cause: str
+) -> None:
+    async with _answering(content) as url:
+        settings = _settings(launch, LOGIN_CLIENT_ID="scaimcp", LOGIN_ISSUER=url)
+        made = (await _examined(settings))["browser sign-in"]
+    assert not made.is_ok
+    assert made.detail.endswith(cause)
+    assert "SCAIMCP_LOGIN_ISSUER" in made.remedy
+
+
+async def test_doctor_asks_scaivault_and_tells_the_guards_of_all_tenants(launch: Launcher) -> None:
+    async with serve_vault() as vault:
+        plain = await _examined(_settings(launch, SCAIVAULT_URL=vault.url))
+        guarded = await _examined(
+            _settings(
+                launch,
+                SCAIVAULT_URL=vault.url,
+                SCAIVAULT_READ_ONLY="true",
+                SCAIVAULT_MASK_VALUES="yes",
+                SCAIVAULT_ALLOWED_PATHS="b/,a",
+                SCAIVAULT_DENIED_PATHS="a/hidden",
+                SCAIVAULT_TOOL_GROUPS="secrets,audit",
+            )
+        )
+        nothing = await _examined(
+            _settings(
+                launch,
+                SCAIVAULT_URL=vault.url,
+                SCAIVAULT_ALLOWED_PATHS="a/b",
+                SCAIVAULT_DENIED_PATHS="a",
+            )
+        )
+    assert plain["scaivault"].is_ok
+    assert plain["scaivault"].detail == f"{vault.url} answers; for every tenant: no guards"
+    assert guarded["scaivault"].is_ok
+    assert guarded["scaivault"].detail.endswith(
+        ": read-only; masked; only a, b; 1 denied; groups audit, secrets"
+    )
+    assert not nothing["scaivault"].is_ok
+    assert "no path is reachable" in nothing["scaivault"].detail
+    assert "SCAIMCP_SCAIVAULT_ALLOWED_PATHS" in nothing["scaivault"].remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"), [(b"<html>", "HTTP 200 for /v1/auth/whoami"), (None, "no answer (conne")]
+)
+async def test_doctor_tells_a_scaivault_that_is_none(
+    launch: Launcher, content: bytes | None, detail: str
+) -> None:
+    async with _answering(content) as url:
+        made = (await _examined(_settings(launch, SCAIVAULT_URL=url)))["scaivault"]
+    assert not made.is_ok
+    assert detail in made.detail
+    assert "SCAIMCP_SCAIVAULT_URL" in made.remedy
+
+
+async def test_doctor_tells_certificates_that_cannot_be_read(launch: Launcher) -> None:
+    settings = _settings(
+        launch, SCAIVAULT_URL="http://127.0.0.1:2", SCAIVAULT_CA_FILE="/no/such/file"
+    )
+    made = (await _examined(settings))["scaivault"]
+    assert not made.is_ok
+    assert "SCAIMCP_SCAIVAULT_CA_FILE" in made.remedy
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ({"SCAIVAULT_ALLOWED_PATHS": "a,B"}, "SCAIMCP_SCAIVAULT_ALLOWED_PATHS entry 2"),
+        ({"SCAIVAULT_TOOL_GROUPS": "keys"}, "SCAIMCP_SCAIVAULT_TOOL_GROUPS entry 1"),
+        ({"REMOTE_ALLOWED_PORTS": "x"}, "SCAIMCP_REMOTE_ALLOWED_PORTS"),
+    ],
+)
+async def test_doctor_tells_lists_that_serve_would_refuse(
+    launch: Launcher, setting: dict[str, str | None], named: str
+) -> None:
+    with pytest.raises(SettingsError, match=named):
+        check_settings(_settings(launch, **setting))
 
 
 async def test_doctor_does_not_wait_forever(launch: Launcher) -> None:
@@ -364,7 +474,7 @@ async def test_the_command_ends_with_one_when_something_is_wrong(
         if name.startswith("SCAI"):
             monkeypatch.setenv(name, value)
     assert await asyncio.to_thread(main, ["doctor"]) == 0
-    assert capsys.readouterr().out.count("ok  ") == 7
+    assert capsys.readouterr().out.count("ok  ") == 9
     rule = {"path": "/v1/scailink/auth/discover", "http_status": 404}
     async with aiohttp.ClientSession() as http:
         place = f"{platform.url}/__standin/faults"

@@ -26,6 +26,8 @@ pytestmark = pytest.mark.slow
         ({"METRICS_BIND": "192.0.2.1:0"}, "cannot listen on 192.0.2.1:0: Cannot assign requested"),
         ({"SERVER_WORKERS": "0"}, "SCAIMCP_SERVER_WORKERS is not between 1 and 64"),
         ({"SERVER_ENGINE": "gunicorn"}, "SCAIMCP_SERVER_ENGINE is not one of"),
+        ({"SCAIVAULT_ALLOWED_PATHS": "App"}, "SCAIVAULT_ALLOWED_PATHS entry 1 is not a valid path"),
+        ({"REMOTE_DENIED_CIDRS": "10.0.0.0/99"}, "SCAIMCP_REMOTE_DENIED_CIDRS"),
         ({"SERVER_ENGINE": "uvicorn", "SERVER_HTTP2": "1"}, "HTTP2 needs the hypercorn engine"),
         ({"SERVER_TLS_CERT_FILE": "/c"}, "SCAIMCP_SERVER_TLS_CERT_FILE and _KEY_FILE go together"),
         (

@@ -21,10 +21,12 @@ async def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path) -> No
         *COMMAND, "--ready-file", str(ready), stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    lines = [(await process.stdout.readline()).decode() for _ in range(5)]
+    lines = [(await process.stdout.readline()).decode() for _ in range(6)]
     assert "NOT ScaiVault" in lines[0]
     assert lines[2].split() == ["sa:agent", "skt_agent_a"]
     url = lines[1].removeprefix("Listening on ").strip()
+    # The command that is suggested finds the vault.
+    assert f"SCAIVAULT_URL={url} SCAIVAULT_TOKEN=skt_agent_a scaivault-mcp --check" in lines[5]
     async with aiohttp.ClientSession() as http, http.get(url + "/v1/health") as answer:
         assert answer.status == 200
     process.send_signal(signal.SIGTERM)

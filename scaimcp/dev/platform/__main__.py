@@ -1,18 +1,13 @@
 """Run the stand-in platform from the command line: `python -m scaimcp.dev.platform`."""
 
 import argparse
-import asyncio
-import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-import msgspec
-import uvloop
-
+from scaimcp.dev.alone import Announcement, serve_alone
 from scaimcp.dev.platform.config import PlatformConfig
 from scaimcp.dev.platform.seed import SEED_LOGINS, api_key
-from scaimcp.dev.platform.server import Served, serve_platform
+from scaimcp.dev.platform.server import serve_platform
 
 NOTICE = "The ScaiMCP stand-in platform: NOT ScaiGrid, for development and tests only."
 
@@ -34,12 +29,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-async def run(options: argparse.Namespace) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     config = PlatformConfig(
         seed=options.seed,
         database=options.db,
@@ -48,31 +40,11 @@ async def run(options: argparse.Namespace) -> None:
         inference_models=tuple(options.inference_model),
         webhook_posts=options.webhook_posts,
     )
-    async with serve_platform(config, options.host, options.port) as served:
-        announce(served, options.ready_file)
-        await stop.wait()
-
-
-def announce(served: Served, ready_file: str | None) -> None:
-    """Say what runs where and with which keys, and write the file others wait for."""
-    print(NOTICE)
-    print(f"Listening on {served.url}")
-    for name in ("tenant_admin", "tenant_user", "super_admin"):
-        print(f"  {SEED_LOGINS[name]:24} {api_key(SEED_LOGINS[name])}")
-    sys.stdout.flush()
-    if ready_file:
-        ready = msgspec.json.encode({"url": served.url, "port": served.port})
-        Path(ready_file).write_bytes(ready)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command."""
-    options = parse(sys.argv[1:] if arguments is None else arguments)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            runner.run(run(options))
-        except OSError as problem:
-            sys.exit(f"cannot listen on {options.host}:{options.port}: {problem}")
+    logins = [SEED_LOGINS[role] for role in ("tenant_admin", "tenant_user", "super_admin")]
+    bearers = {login: api_key(login) for login in logins}
+    served = serve_platform(config, options.host, options.port)
+    announcement = Announcement(NOTICE, bearers, options.ready_file)
+    serve_alone(served, announcement, f"{options.host}:{options.port}")
 
 
 if __name__ == "__main__":

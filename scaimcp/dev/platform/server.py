@@ -1,23 +1,16 @@
 """Run the stand-in platform with uvicorn on a port of its own."""
 
-import asyncio
-import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from scaimcp.dev.platform.answer import TRANSPORT
 from scaimcp.dev.platform.app import PlatformApp, create_platform
 from scaimcp.dev.platform.config import PlatformConfig
 from scaimcp.dev.platform.state import Platform
-
-BACKLOG = 2048
-GRACE_SECONDS = 5.0
-POLL_SECONDS = 0.002
+from scaimcp.dev.serving import serve_standin
 
 
 class StandInProtocol(HttpToolsProtocol):
@@ -49,60 +42,6 @@ async def serve_platform(
         port: 0 picks a free one.
     """
     app = config if isinstance(config, PlatformApp) else create_platform(config)
-    listener = _listen(host, port)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            http=StandInProtocol,
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            log_level="error",
-            log_config=None,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=75,
-        )
-    )
-    # Started piece by piece: `serve` would take over the signals of the process and need a task.
-    server.config.load()
-    server.lifespan = server.config.lifespan_class(server.config)
-    await server.startup(sockets=[listener])
-    bound = int(listener.getsockname()[1])
-    shown = f"[{host}]" if ":" in host else host
-    try:
-        yield Served(f"http://{shown}:{bound}", bound, app.platform)
-    finally:
-        await _stop(server)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio sets TCP_NODELAY only where it is; without that every
-    # answer on a kept connection waits 40 ms for the peer's delayed acknowledgement.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-async def _stop(server: uvicorn.Server) -> None:
-    """Close every connection once its request is answered, or after the grace time."""
-    # uvicorn's own shutdown always sleeps a tenth of a second, which every test would pay for.
-    state = server.server_state
-    for listening in server.servers:
-        listening.close()
-    for connection in list(state.connections):
-        connection.shutdown()
-    deadline = time.monotonic() + GRACE_SECONDS
-    while (state.connections or state.tasks) and time.monotonic() < deadline:  # noqa: ASYNC110 - uvicorn has no event for this
-        await asyncio.sleep(POLL_SECONDS)
-    for task in list(state.tasks):
-        task.cancel()
-    await server.lifespan.shutdown()
+    served = serve_standin(app, host, port, protocol=StandInProtocol, lifespan="on")
+    async with served as (url, bound):
+        yield Served(url, bound, app.platform)

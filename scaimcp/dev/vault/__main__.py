@@ -1,21 +1,20 @@
 """Run the stand-in vault from the command line: `python -m scaimcp.dev.vault`."""
 
 import argparse
-import asyncio
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import uvloop
 
+from scaimcp.dev.alone import Announcement, serve_alone
 from scaimcp.dev.vault.config import VaultConfig
-from scaimcp.dev.vault.fixture import AGENT, PARTNER_ADMIN, READER
-from scaimcp.dev.vault.server import Served, serve_vault
+from scaimcp.dev.vault.fixture import AGENT, PARTNER_ADMIN, READER, TOKENS
+from scaimcp.dev.vault.server import serve_vault
 
 NOTICE = "The ScaiMCP stand-in vault: NOT ScaiVault, for development and tests only."
+HINT = f"Try it: SCAIVAULT_URL={{url}} SCAIVAULT_TOKEN={AGENT} scaivault-mcp --check"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -32,22 +31,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-async def run(options: argparse.Namespace) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    config = VaultConfig(
-        seed=options.seed,
-        jwks_url=options.jwks_url or platform_keys(options.platform_ready_file),
-        rate_scale=1.0 if options.rate_limits else None,
-    )
-    async with serve_vault(config, options.port) as served:
-        announce(served, options.ready_file)
-        await stop.wait()
-
-
 def platform_keys(ready_file: str | None) -> str | None:
     """Return where the keys are of the stand-in platform that wrote a ready file."""
     if ready_file is None:
@@ -56,26 +39,18 @@ def platform_keys(ready_file: str | None) -> str | None:
     return f"{ready['url']}/.well-known/jwks.json"
 
 
-def announce(served: Served, ready_file: str | None) -> None:
-    """Say what runs where and with which tokens, and write the file others wait for."""
-    print(NOTICE)
-    print(f"Listening on {served.url}")
-    for token in (AGENT, READER, PARTNER_ADMIN):
-        print(f"  {served.vault.tokens[token].id:28} {token}")
-    sys.stdout.flush()
-    if ready_file:
-        ready = msgspec.json.encode({"url": served.url, "port": served.port})
-        Path(ready_file).write_bytes(ready)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        try:
-            runner.run(run(options))
-        except OSError as problem:
-            sys.exit(f"cannot listen on port {options.port}: {problem}")
+    config = VaultConfig(
+        seed=options.seed,
+        jwks_url=options.jwks_url or platform_keys(options.platform_ready_file),
+        rate_scale=1.0 if options.rate_limits else None,
+    )
+    bearers = {TOKENS[token].id: token for token in (AGENT, READER, PARTNER_ADMIN)}
+    served = serve_vault(config, options.port)
+    announcement = Announcement(NOTICE, bearers, options.ready_file, HINT)
+    serve_alone(served, announcement, f"port {options.port}")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ from scaimcp.dev.vault.call import Call
 from scaimcp.dev.vault.errors import refuse
 from scaimcp.dev.vault.state import Tenant, Vault
 from scaimcp.dev.vault.values import instant
+from scaimcp.dev.vault.views import Body
 
 SEGMENT = re.compile(r"\*\*|(?!.*\*\*)[a-z0-9_*?-]+")
+Permission = Literal["read", "write", "delete", "list", "rotate", "admin"]
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CONDITION_CODES = {
@@ -26,7 +28,7 @@ MFA_SECONDS = 3600
 ClockTime = Annotated[str, msgspec.Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 
-class TimeWindow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TimeWindow(Body, frozen=True):
     """When a rule holds: from `start` up to but without `end`, over midnight if end is less."""
 
     start: ClockTime
@@ -38,7 +40,7 @@ class TimeWindow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         zone(self.timezone)
 
 
-class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Conditions(Body, frozen=True, omit_defaults=True):
     """What a rule asks besides; all of it must hold."""
 
     ip_ranges: tuple[str, ...] | None = None
@@ -50,14 +52,11 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
             ipaddress.ip_network(text)
 
 
-class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Rule(Body, frozen=True):
     """One rule of a policy."""
 
     path_pattern: str
-    permissions: Annotated[
-        tuple[Literal["read", "write", "delete", "list", "rotate", "admin"], ...],
-        msgspec.Meta(min_length=1),
-    ]
+    permissions: Annotated[tuple[Permission, ...], msgspec.Meta(min_length=1)]
     conditions: Conditions = Conditions()
 
     def __post_init__(self) -> None:

@@ -11,32 +11,12 @@ from scaimcp.dev.vault.routing import Route
 from scaimcp.dev.vault.store import check_path
 from scaimcp.dev.vault.values import DAY, instant
 
-ACTIONS = frozenset(
-    {
-        "read",
-        "write",
-        "delete",
-        "list",
-        "rotate",
-        "policy_create",
-        "policy_update",
-        "policy_delete",
-        "policy_bind",
-        "policy_unbind",
-        "pki_issue",
-        "pki_sign",
-        "pki_revoke",
-        "pki_ca_create",
-        "dynamic_generate",
-        "dynamic_renew",
-        "dynamic_revoke",
-        "webhook_delivery",
-        "subscription_event",
-        "federation_sync",
-        "identity_sync",
-        "export_created",
-    }
-)
+ACTIONS = frozenset({
+    "read", "write", "delete", "list", "rotate", "policy_create", "policy_update", "policy_delete",
+    "policy_bind", "policy_unbind", "pki_issue", "pki_sign", "pki_revoke", "pki_ca_create",
+    "dynamic_generate", "dynamic_renew", "dynamic_revoke", "webhook_delivery",
+    "subscription_event", "federation_sync", "identity_sync", "export_created",
+})  # fmt: skip
 EXACT = ("identity_id", "identity_type", "source_ip", "request_id")
 TRAIL_DAYS = 30
 TOP_PATHS = 10

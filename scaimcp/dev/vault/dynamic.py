@@ -172,20 +172,14 @@ _BASE = "/v1/dynamic/engines"
 _list_engines = listing("engines", "engines", ENGINE, "type", "name")
 _show_engine = showing("engines", "engine_not_found", ENGINE + " config", "engine")
 _ONE, _LEASES = _BASE + "/{engine}", "/v1/dynamic/leases"
+_CREDS = _ONE + "/creds/{role}"
 ROUTES = (
     Route("GET", _BASE, _list_engines, "dynamic:read", "list", "dynamic_admin"),
     Route("POST", _BASE, _create_engine, "dynamic:manage", "write", "dynamic_admin"),
     Route("GET", _ONE, _show_engine, "dynamic:read", "read", "dynamic_admin"),
     Route("GET", _ONE + "/roles", _list_roles, "dynamic:read", "list", "dynamic_admin"),
     Route("POST", _ONE + "/roles", _create_role, "dynamic:manage", "write", "dynamic_admin"),
-    Route(
-        "POST",
-        _ONE + "/creds/{role}",
-        _generate,
-        "dynamic:read",
-        "dynamic_generate",
-        "dynamic_generate",
-    ),
+    Route("POST", _CREDS, _generate, "dynamic:read", "dynamic_generate", "dynamic_generate"),
     Route("GET", _LEASES, _list_leases, "dynamic:read", "list", "lease"),
     Route("POST", _LEASES + "/{id}/renew", _renew, "dynamic:read", "dynamic_renew", "lease"),
     Route("POST", _LEASES + "/{id}/revoke", _revoke, "dynamic:read", "dynamic_revoke", "lease"),

@@ -50,9 +50,6 @@ class Faults:
     def __init__(self) -> None:
         self._queue: list[Fault] = []
 
-    def __len__(self) -> int:
-        return len(self._queue)
-
     def add(self, fault: Fault) -> None:
         """Queue one."""
         self._queue.append(fault)

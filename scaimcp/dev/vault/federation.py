@@ -164,21 +164,14 @@ def _conflicts(call: Call) -> Any:
     return page(call, _one(call)["conflicts"], "conflicts", "path")
 
 
+_list = listing("backends", "backends", ROW)
+_show = showing("backends", "backend_not_found", ONE)
 _BASE = "/v1/federation/backends"
 _ONE = _BASE + "/{id}"
 ROUTES = (
-    Route(
-        "GET", _BASE, listing("backends", "backends", ROW), "federation:read", "list", "federation"
-    ),
+    Route("GET", _BASE, _list, "federation:read", "list", "federation"),
     Route("POST", _BASE, _create, "federation:write", "write", "federation"),
-    Route(
-        "GET",
-        _ONE,
-        showing("backends", "backend_not_found", ONE),
-        "federation:read",
-        "read",
-        "federation",
-    ),
+    Route("GET", _ONE, _show, "federation:read", "read", "federation"),
     Route("GET", _ONE + "/status", _probe, "federation:read", "read", "federation"),
     Route("POST", _ONE + "/sync", _sync, "federation:write", "federation_sync", "federation"),
     Route("GET", _ONE + "/conflicts", _conflicts, "federation:read", "list", "federation"),

@@ -326,18 +326,13 @@ def _revoke(call: Call) -> Row:
     return {**view(row, "id reason"), "status": "revoked", "revoked_at": revoked_at}
 
 
+_list_cas = listing("cas", "cas", CA, "ca_type")
+_show_ca = showing("cas", "ca_not_found", CA + " parent_ca_id")
 _CAS, _CERTIFICATES = "/v1/pki/ca", "/v1/pki/certificates"
 ROUTES = (
-    Route("GET", _CAS, listing("cas", "cas", CA, "ca_type"), "pki:admin", "list", "pki_admin"),
+    Route("GET", _CAS, _list_cas, "pki:admin", "list", "pki_admin"),
     Route("POST", _CAS, _create_ca, "pki:admin", "pki_ca_create", "pki_admin"),
-    Route(
-        "GET",
-        _CAS + "/{id}",
-        showing("cas", "ca_not_found", CA + " parent_ca_id"),
-        "pki:admin",
-        "read",
-        "pki_admin",
-    ),
+    Route("GET", _CAS + "/{id}", _show_ca, "pki:admin", "read", "pki_admin"),
     Route("GET", _CAS + "/{id}/certificate", _ca_certificate, "pki:issue", "read", "pki_admin"),
     Route("GET", _CAS + "/{id}/crl", _crl, "pki:issue", "read", "pki_admin"),
     Route("POST", _CAS + "/{id}/crl", _new_crl, "pki:admin", "write", "pki_admin"),

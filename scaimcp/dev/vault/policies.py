@@ -5,38 +5,37 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from scaimcp.dev.platform.clock import iso
-from scaimcp.dev.vault.access import Context, Rule, decide, visible
+from scaimcp.dev.vault.access import Context, Permission, Rule, decide, visible
 from scaimcp.dev.vault.call import Call
 from scaimcp.dev.vault.errors import find, refuse
 from scaimcp.dev.vault.paging import page
 from scaimcp.dev.vault.routing import Reply, Route
 from scaimcp.dev.vault.store import check_path
 from scaimcp.dev.vault.values import instant
+from scaimcp.dev.vault.views import Body, Short, view
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Rules = Annotated[list[Rule], msgspec.Meta(min_length=1, max_length=50)]
-PermissionName = Literal["read", "write", "delete", "list", "rotate", "admin"]
 
 
-class PolicyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class PolicyBody(Body, frozen=True):
     """Body of POST and PUT."""
 
-    name: Name
+    name: Short
     rules: Rules
     description: str | None = None
     scope: Literal["tenant", "partner"] = "tenant"
 
 
-class PolicyPatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class PolicyPatch(Body, frozen=True, omit_defaults=True):
     """Body of PATCH."""
 
-    name: Name | None = None
+    name: Short | None = None
     rules: Rules | None = None
     description: str | None = None
     is_active: bool | None = None
 
 
-class BindingBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BindingBody(Body, frozen=True):
     """Body of POST bindings."""
 
     identity_type: Literal["user", "service_account", "group"]
@@ -44,7 +43,7 @@ class BindingBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires_at: str | None = None
 
 
-class TestContext(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TestContext(Body, frozen=True):
     """What a dry run pretends."""
 
     source_ip: str | None = None
@@ -52,19 +51,18 @@ class TestContext(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timestamp: str | None = None
 
 
-class TestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TestBody(Body, frozen=True):
     """Body of POST test."""
 
     identity_id: str
     path: str
-    permission: PermissionName
+    permission: Permission
     context: TestContext = TestContext()
 
 
 def _listed(row: dict[str, Any]) -> dict[str, Any]:
-    shown = ("id", "name", "is_active", "created_at", "updated_at")
     counts = {"rule_count": len(row["rules"]), "binding_count": len(row["bindings"])}
-    return {**{name: row[name] for name in shown}, **counts}
+    return {**view(row, "id name is_active created_at updated_at"), **counts}
 
 
 def _own(call: Call) -> dict[str, Any]:
@@ -169,30 +167,22 @@ def test(call: Call) -> dict[str, Any]:
     policies = visible(call.vault, call.tenant)
     who = (body.identity_id, *groups)
     decision = decide(policies, who, (check_path(body.path), body.permission), context)
-    return {
-        "allowed": decision.allowed,
-        "evaluated": decision.evaluated,
-        "failed_condition": decision.failed_condition,
-    }
+    return decision._asdict()
 
 
 BASE = "/v1/policies"
+ONE = BASE + "/{id}"
+BINDINGS = ONE + "/bindings"
+UNBIND = BINDINGS + "/{binding}"
 ROUTES = (
     Route("GET", BASE, list_policies, "policies:read", "list", "policy"),
     Route("POST", BASE, create, "policies:write", "policy_create", "policy"),
     Route("POST", BASE + "/test", test, "policies:read", None, "policy_test"),
-    Route("GET", BASE + "/{id}", read, "policies:read", "read", "policy"),
-    Route("PUT", BASE + "/{id}", replace, "policies:write", "policy_update", "policy"),
-    Route("PATCH", BASE + "/{id}", change, "policies:write", "policy_update", "policy"),
-    Route("DELETE", BASE + "/{id}", delete, "policies:write", "policy_delete", "policy"),
-    Route("GET", BASE + "/{id}/bindings", list_bindings, "policies:read", "list", "policy"),
-    Route("POST", BASE + "/{id}/bindings", bind, "policies:write", "policy_bind", "policy"),
-    Route(
-        "DELETE",
-        BASE + "/{id}/bindings/{binding}",
-        unbind,
-        "policies:write",
-        "policy_unbind",
-        "policy",
-    ),
+    Route("GET", ONE, read, "policies:read", "read", "policy"),
+    Route("PUT", ONE, replace, "policies:write", "policy_update", "policy"),
+    Route("PATCH", ONE, change, "policies:write", "policy_update", "policy"),
+    Route("DELETE", ONE, delete, "policies:write", "policy_delete", "policy"),
+    Route("GET", BINDINGS, list_bindings, "policies:read", "list", "policy"),
+    Route("POST", BINDINGS, bind, "policies:write", "policy_bind", "policy"),
+    Route("DELETE", UNBIND, unbind, "policies:write", "policy_unbind", "policy"),
 )

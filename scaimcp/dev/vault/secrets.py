@@ -25,11 +25,12 @@ from scaimcp.dev.vault.store import (
     write,
 )
 from scaimcp.dev.vault.values import duration, stamp
+from scaimcp.dev.vault.views import Body
 
 HIGHEST_VERSION = 1_000_000
 
 
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Options(Body, frozen=True):
     """`options` of PUT."""
 
     max_versions: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
@@ -38,7 +39,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secret_policy_id: str | None = None
 
 
-class SecretBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SecretBody(Body, frozen=True):
     """Body of PUT."""
 
     data: Annotated[dict[str, Any], msgspec.Meta(min_length=1)]
@@ -47,7 +48,7 @@ class SecretBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: Options = Options()
 
 
-class RotateBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RotateBody(Body, frozen=True):
     """Body of POST rotate; without data a value is generated."""
 
     data: dict[str, Any] | None = None

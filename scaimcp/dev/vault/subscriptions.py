@@ -142,26 +142,14 @@ def _acknowledge(call: Call) -> Row:
     return {"acknowledged": len(waiting.intersection(body.event_ids))}
 
 
+_list = listing("subscriptions", "subscriptions", ROW)
+_show = showing("subscriptions", "subscription_not_found", ONE)
 _BASE = "/v1/subscriptions"
 _ONE = _BASE + "/{id}"
 ROUTES = (
-    Route(
-        "GET",
-        _BASE,
-        listing("subscriptions", "subscriptions", ROW),
-        "subscriptions:read",
-        "list",
-        "subscription",
-    ),
+    Route("GET", _BASE, _list, "subscriptions:read", "list", "subscription"),
     Route("POST", _BASE, _create, "subscriptions:write", "write", "subscription"),
-    Route(
-        "GET",
-        _ONE,
-        showing("subscriptions", "subscription_not_found", ONE),
-        "subscriptions:read",
-        "read",
-        "subscription",
-    ),
+    Route("GET", _ONE, _show, "subscriptions:read", "read", "subscription"),
     Route("PATCH", _ONE, _change, "subscriptions:write", "write", "subscription"),
     Route("DELETE", _ONE, _delete, "subscriptions:write", "delete", "subscription"),
     Route("GET", _ONE + "/poll", _poll, "subscriptions:read", "subscription_event", "poll"),
