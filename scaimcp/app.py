@@ -98,7 +98,7 @@ class GatewayApp:
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         async with open_services(self.settings, self._more_sources) as services:
             self.services = services
-            app.router.routes[:] = [_route(route) for route in self.rest_routes(services)]
+            app.router.routes[:] = _served(self.rest_routes(services))
             self.lifecycle.is_started = True
             _log.info("gateway started", version=__version__)
             try:
@@ -129,7 +129,7 @@ class GatewayApp:
 
     def _probe_routes(self, with_metrics: bool) -> list[Route]:
         """Return what answers from the first moment on, before the services are open."""
-        return [_route(route) for route in self._probes().routes(with_metrics=with_metrics)]
+        return _served(self._probes().routes(with_metrics=with_metrics))
 
     def _probes(self) -> ProbeResource:
         return ProbeResource(self.lifecycle, self._parts, self._multiprocess_dir)
@@ -184,13 +184,24 @@ def _remote_routes(services: Services, access: Access) -> tuple[RestRoute, ...]:
     )
 
 
-def _route(route: RestRoute) -> Route:
+def _served(routes: Iterable[RestRoute]) -> list[Route]:
+    """Return one route a path, so that a 405 names every method of it in ``Allow``."""
+    paths: dict[str, dict[str, RestRoute]] = {}
+    for route in routes:
+        operations = paths.setdefault(route.path, {})
+        operations[route.method] = route
+        if route.has_preflight:
+            operations["OPTIONS"] = route
+    return [_route(path, operations) for path, operations in paths.items()]
+
+
+def _route(path: str, operations: dict[str, RestRoute]) -> Route:
     async def serve(request: Request) -> Response:
+        route = operations["GET" if request.method == "HEAD" else request.method]
         request.state.operation = route.name
         return await route.handler(request)
 
-    methods = [route.method, "OPTIONS"] if route.has_preflight else [route.method]
-    return Route(route.path, serve, methods=methods, name=route.name)
+    return Route(path, serve, methods=list(operations))
 
 
 def _closed() -> RequestRefused:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, NoReturn, Protocol
 
 import msgspec
@@ -269,7 +269,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     and every other name they are called by. ``dropped`` names tools that a rule kept out, with
     the reason. ``withheld`` gives the refusal of a name that is not in service, None for names
     that are not there. ``note`` holds encoded members for the ``_meta`` of lists; ``is_failing``
-    asks clients to list again sooner.
+    asks clients to list again sooner. ``remedies`` are for who asks why a tool is missing: what
+    helps against a failed check or a refusal, by its name or code, where the usual does not.
     """
 
     key: Any
@@ -280,6 +281,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     withheld: Callable[[str], GatewayError | None] | None = None
     note: bytes = b""
     is_failing: bool = False
+    remedies: Mapping[str, str] = {}
 
 
 ContentKind = Literal["resources", "resourceTemplates", "prompts"]

@@ -128,7 +128,8 @@ def _policy(name: str, snapshot: Snapshot, checks: _Checks) -> _Checks:
     refused = snapshot.withheld(name) if snapshot.withheld is not None else None
     if refused is None or not all(check["is_ok"] for check in checks):
         return []
-    return [_failed("gateway_policy", refused.message, "Ask whoever manages this gateway.")]
+    remedy = snapshot.remedies.get(refused.code, "Ask whoever manages this gateway.")
+    return [_failed("gateway_policy", refused.message, remedy)]
 
 
 def _withheld(refused: GatewayError) -> _Checks:
@@ -165,11 +166,9 @@ def _module(
         owner = tool.module_id or "The catalogue"
         return _passed("module_enabled", f"{owner} is enabled for {whom}.")
     module = missing_module(tool, snapshot.modules)
-    return _failed(
-        "module_enabled",
-        f"{module} is not enabled for {whom}.",
-        f"Ask someone with modules:manage to call modules_enable with module_id {module}.",
-    )
+    usual = f"Ask someone with modules:manage to call modules_enable with module_id {module}."
+    remedy = snapshot.remedies.get("module_enabled", usual)
+    return _failed("module_enabled", f"{module} is not enabled for {whom}.", remedy)
 
 
 def _permission(tool: Tool, is_failed: bool, context: RequestContext) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from scaimcp.gateway.sources import LIST_SECONDS
 from scaimcp.gateway.view import EXPLAIN, SEARCH_TOOLS, UnknownOption, parse_view
 from scaimcp.rest.access import REFUSALS, Access, demand, id_of
 from scaimcp.rest.responses import success
-from scaimcp.rest.routes import Parameter, RestRoute
+from scaimcp.rest.routes import ETAG, Parameter, RestRoute
 from scaimcp.types import RequestContext, Tool
 
 ROOT = "/v1/modules/scaimcp"
@@ -104,6 +104,7 @@ class CatalogueResource:
                 list[CatalogueEntry],
                 parameters=(Parameter("module_id", "query", "Only tools of this module."),),
                 errors=(304, *REFUSALS),
+                headers=(ETAG,),
             ),
             RestRoute(
                 "GET",

@@ -141,6 +141,11 @@ def _success(route: RestRoute, schema: dict[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {"description": "Success."}
     if route.status != 204:
         described["content"] = {route.media_type: {"schema": schema}}
+    if route.headers:
+        described["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in route.headers
+        }
     return described
 
 

@@ -50,7 +50,7 @@ from scaimcp.rest.remote_documents import (
     ServerList,
 )
 from scaimcp.rest.responses import listing
-from scaimcp.rest.routes import Parameter, RestRoute
+from scaimcp.rest.routes import ETAG, Parameter, RestRoute
 from scaimcp.types import RequestContext
 
 ALIAS = "/v1/modules/scailink/registrations"
@@ -85,6 +85,7 @@ class RemoteServerResource:
                 errors=(409, *_BODY, *REFUSALS),
                 body=NewServer,
                 status=201,
+                headers=(ETAG, ("Location", "Path of the new server.")),
             ),
             RestRoute(
                 "GET",
@@ -121,6 +122,7 @@ class RemoteServerResource:
                     VIEWS,
                     parameters=(SERVER,),
                     errors=(404, *REFUSALS),
+                    headers=(ETAG,),
                 )
                 for place, name, summary in reads
             ),
@@ -134,6 +136,7 @@ class RemoteServerResource:
                 parameters=(SERVER, IF_MATCH),
                 errors=(409, *_BODY, *_CHANGES),
                 body=ServerChanges,
+                headers=(ETAG,),
             ),
             RestRoute(
                 "DELETE",
@@ -172,6 +175,7 @@ class RemoteServerResource:
                 parameters=(SERVER, IF_MATCH, *more),
                 errors=(409, *_BODY, *_CHANGES),
                 body=body,
+                headers=(ETAG,),
             )
             for verb, summary, handler, body, more in rows
         )
@@ -189,6 +193,7 @@ class RemoteServerResource:
                 parameters=(SERVER, _FIELD, IF_MATCH),
                 errors=(409, *_BODY, *_CHANGES),
                 body=NewValue,
+                headers=(ETAG,),
             ),
             RestRoute(
                 "DELETE",

@@ -9,6 +9,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+ETAG = ("ETag", "Version of what is returned, for If-Match and If-None-Match.")
+"""A header of answers that have a version."""
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -28,7 +31,8 @@ class RestRoute(msgspec.Struct, frozen=True):
     says whether it stands in ``data``. ``errors`` are the statuses besides success that the
     operation documents. ``has_preflight``: browsers of any origin may ask, so the handler gets
     OPTIONS too. ``body`` is the type of the JSON object that the operation takes, None for none;
-    ``status`` is that of success.
+    ``status`` is that of success, ``headers`` what its answer has besides the usual, by name with
+    a description.
     """
 
     method: str
@@ -45,3 +49,4 @@ class RestRoute(msgspec.Struct, frozen=True):
     media_type: str = "application/json"
     body: Any = None
     status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()

@@ -14,7 +14,7 @@ from scaimcp.rest.bodies import read_object
 from scaimcp.rest.catalogue import ROOT
 from scaimcp.rest.registry import wanted_versions
 from scaimcp.rest.responses import success
-from scaimcp.rest.routes import Parameter, RestRoute
+from scaimcp.rest.routes import ETAG, Parameter, RestRoute
 from scaimcp.scaivault.profile import GuardProfile, ProfileInvalid, profile_of, read_profile
 from scaimcp.scaivault.profiles import GuardProfiles
 from scaimcp.scaivault.store import StoredProfile
@@ -64,6 +64,7 @@ class GuardResource:
                 self.show,
                 GuardLayers,
                 errors=(404, *REFUSALS),
+                headers=(ETAG,),
             ),
             RestRoute(
                 "PUT",
@@ -75,6 +76,7 @@ class GuardResource:
                 parameters=(_IF_MATCH,),
                 errors=(400, 404, 412, 413, 415, 422, 428, *REFUSALS),
                 body=GuardProfile,
+                headers=(ETAG,),
             ),
         )
 

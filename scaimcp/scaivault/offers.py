@@ -10,7 +10,7 @@ from functools import cache
 import msgspec
 
 from scaimcp.scaivault.catalogue import TOOLS
-from scaimcp.scaivault.errors import VaultError, failed, read_only
+from scaimcp.scaivault.errors import VaultError, failed, guards_unavailable, read_only
 from scaimcp.scaivault.guards import Guards, has_group, is_refused
 from scaimcp.scaivault.records import ToolRecord
 from scaimcp.scaivault.schemas import hints_of, input_schema
@@ -21,6 +21,13 @@ API_KEY_PREFIX = "sgk_"
 _META = "ai.scailabs.scaimcp/"
 _ACTIVE = ModuleView(frozenset({MODULE}), MODULE)
 _OFF = ModuleView(frozenset(), MODULE)
+_REMEDIES = {
+    "module_enabled": (
+        f"Ask someone with {MODULE}:guards.manage to set enabled at"
+        f" /v1/modules/scaimcp/{MODULE}/guards, and see that the platform has the module on."
+    ),
+    "VAULT_TOKEN_UNSUPPORTED": "Sign in, and use that access token.",
+}
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -40,11 +47,7 @@ class Standing(msgspec.Struct, frozen=True):
     def refusal(self) -> VaultError | None:
         """Why nothing can be called, None where something can."""
         if self.guards is None:
-            return failed(
-                "GUARDS_UNAVAILABLE",
-                "The guards of ScaiVault cannot be loaded; nothing was called.",
-                retry_after=5,
-            )
+            return guards_unavailable()
         if not self.is_on:
             return failed("MODULE_NOT_ENABLED", "This tenant has not enabled ScaiVault.")
         if self.has_key:
@@ -87,6 +90,7 @@ def snapshot(standing: Standing, result_chars: int) -> Snapshot:
         _ACTIVE if standing.is_on or guards is None else _OFF,
         withheld=lambda name: _refusal(by_name.get(name), standing),
         is_failing=guards is None,
+        remedies=_REMEDIES,
     )
 
 

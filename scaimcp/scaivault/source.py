@@ -18,7 +18,7 @@ from scaimcp.scaivault import prompts
 from scaimcp.scaivault.accounting import Books
 from scaimcp.scaivault.completion import Completions, kind_of
 from scaimcp.scaivault.context_lock import Identity
-from scaimcp.scaivault.errors import VaultError, failed
+from scaimcp.scaivault.errors import VaultError, failed, guards_unavailable
 from scaimcp.scaivault.execution import VaultTools
 from scaimcp.scaivault.guards import Guards
 from scaimcp.scaivault.offers import (
@@ -31,7 +31,6 @@ from scaimcp.scaivault.offers import (
 from scaimcp.scaivault.profiles import GuardProfiles, TenantGuards
 from scaimcp.scaivault.records import ToolRecord
 from scaimcp.scaivault.resources import (
-    GUARDS_URI,
     SCHEME,
     Resources,
     Who,
@@ -54,6 +53,10 @@ from scaimcp.types import (
 READ = f"{MODULE}:read"
 _INVALID_PARAMS = -32602
 _SNAPSHOTS = 512
+_URI_CHARS = 512
+# The same ages as the other sources'. Spec: scaigrid 4.
+_CALL_SECONDS = 60.0
+_LIST_SECONDS = 5.0
 _KEYS: dict[ContentKind, str] = {
     "resources": "uri",
     "resourceTemplates": "uriTemplate",
@@ -161,7 +164,11 @@ class VaultSource:
         try:
             contents = await self._read(context, uri)
         except VaultError as error:
-            raise _told(error) from None
+            told = _told(error)
+            if error.code == "INVALID_ARGUMENTS":
+                # No resource has this URI, which MCP wants told in these words.
+                told.data = {"uri": uri[:_URI_CHARS]}
+            raise told from None
         return ToolResult(None, fields={"contents": Raw(_encode([contents]))})
 
     async def _read(self, context: RequestContext, uri: str) -> JsonObject:
@@ -225,9 +232,10 @@ class VaultSource:
             VaultError: GUARDS_UNAVAILABLE, MODULE_NOT_ENABLED, VAULT_TOKEN_UNSUPPORTED.
         """
         standing = await self._stands(context, _CALL_SECONDS)
-        refusal = standing.refusal
-        if refusal is not None or standing.guards is None:
-            raise refusal or failed("GUARDS_UNAVAILABLE", "The guards cannot be loaded.")
+        if standing.guards is None:
+            raise guards_unavailable()
+        if standing.refusal is not None:
+            raise standing.refusal
         return _asking(context, standing.guards)
 
     async def _stands(self, context: RequestContext, max_age: float) -> Standing:
@@ -242,11 +250,6 @@ class VaultSource:
         if is_off is None:
             is_off = await self._parts.switch.is_off(context, max_age)
         return _standing(context, held, is_off=is_off)
-
-
-# The same ages as the other sources'. Spec: scaigrid 4.
-_CALL_SECONDS = 60.0
-_LIST_SECONDS = 5.0
 
 
 def _standing(context: RequestContext, held: TenantGuards, *, is_off: bool) -> Standing:
@@ -303,6 +306,3 @@ def _told(error: VaultError) -> ProtocolError:
     if error.request_id:
         told.request_id = error.request_id
     return told
-
-
-__all__ = ["GUARDS_URI", "ModuleSwitch", "VaultParts", "VaultSource"]

@@ -90,7 +90,28 @@ async def test_every_route_is_described_and_every_description_is_a_route(world: 
         if method not in ("HEAD", "OPTIONS")
     }
     assert described == served
-    assert len(served) == len(world.app._routes.router.routes)
+    paths = [route.path for route in world.app._routes.router.routes if isinstance(route, Route)]
+    # One route a path, else a 405 would name some of its methods only.
+    assert len(set(paths)) == len(paths) == len(world.app._routes.router.routes)
+
+
+async def test_a_405_names_every_method_of_the_path(world: World) -> None:
+    found = await document(world)
+    for path, item in found["paths"].items():
+        concrete = re.sub(r"{\w+}", "x", path)
+        reply = await world.as_("tenant_admin").send(b"", path=concrete, method="TRACE")
+        assert reply.status == 405, path
+        allowed = set(reply.headers["allow"].replace(" ", "").split(","))
+        assert allowed >= {method.upper() for method in item}, path
+
+
+async def test_what_is_changed_with_if_match_is_read_with_an_etag(world: World) -> None:
+    found = await document(world)
+    for (path, method), operation in operations(found).items():
+        named = {parameter["name"] for parameter in operation.get("parameters", ())}
+        if "If-Match" in named and "get" in found["paths"][path]:
+            read = found["paths"][path]["get"]["responses"]["200"]
+            assert "ETag" in read["headers"], (path, method)
 
 
 @pytest.mark.parametrize(

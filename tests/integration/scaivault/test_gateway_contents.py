@@ -174,6 +174,7 @@ async def test_g37_and_g38_refused_uris_send_nothing(opened: World) -> None:
 async def test_b22_uris_of_no_resource_are_invalid(opened: World, uri: str) -> None:
     reply = await read(await opened.person("tenant_admin"), uri)
     assert (reply.error["code"], reply.word) == (-32602, "INVALID_ARGUMENTS")
+    assert reply.error["data"]["uri"] == uri
 
 
 async def test_uris_of_others_are_left_to_others(opened: World) -> None:

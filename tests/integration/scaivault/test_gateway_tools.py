@@ -103,6 +103,16 @@ async def test_explanations_name_what_hides_a_tool(opened: World) -> None:
     assert await first(other, "scaivault_read_secret") == "module_enabled"
 
 
+async def test_explanations_name_what_helps(opened: World) -> None:
+    async def remedy(client: Client) -> Any:
+        told = (await client.call("tools_explain", {"tool": "scaivault_read_secret"})).value
+        return next(check["remedy"] for check in told["checks"] if not check["is_ok"])
+
+    assert "Sign in" in await remedy(opened.as_("tenant_admin"))
+    other = await opened.person("other_tenant_admin")
+    assert "/v1/modules/scaimcp/scaivault/guards" in await remedy(other)
+
+
 async def test_a_result_is_capped_like_every_other(database_url: str, redis_url: str) -> None:
     async with start_world(
         database_url, redis_url, vault=True, LIMITS_RESULT_CHARS="1000"
