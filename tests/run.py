@@ -46,9 +46,16 @@ UNIT = {
     "more unit tests": [*PYTEST, *SHARED, "tests/architecture"],
 }
 THOROUGH = [f"{BIN}/coverage", "run", "-m", "pytest", "--hypothesis-profile=thorough"]
+# Those with processes wait more than they work, so three runs share two cores well.
+ALONE = [f"tests/{name}" for name in ("architecture", "chart", "platform", "unit", "vault")]
+LONGEST = "integration tests"
 ALL = {
-    "integration tests": [*THOROUGH, "tests/integration"],
-    "all other tests": [*THOROUGH, "tests", "--ignore=tests/integration"],
+    LONGEST: [*THOROUGH, "tests/integration"],
+    "tests without a gateway": [*THOROUGH, *ALONE],
+    "all other tests": [
+        *(*THOROUGH, "tests", "--ignore=tests/integration"),
+        *(f"--ignore={folder}" for folder in ALONE),
+    ],
 }
 COVERAGE = {
     "coverage data": [f"{BIN}/coverage", "combine", "--quiet"],
@@ -63,8 +70,8 @@ MOST_SECONDS = 1200
 def run(name: str, command: list[str]) -> bool:
     """Run one gate; show its output only when it fails or takes minutes."""
     started = time.monotonic()
-    # Of the two that take minutes, one shows that it is still going.
-    is_shown = name == "all other tests"
+    # Of those that take minutes, one shows that it is still going.
+    is_shown = name == LONGEST
     try:
         done = subprocess.run(
             command, capture_output=not is_shown, text=True, check=False, timeout=MOST_SECONDS

@@ -325,7 +325,7 @@ async def serve_app(app: Any, opened: socket.socket) -> AsyncIterator[None]:
     """Serve an ASGI app on an open socket, in the running loop."""
     config = uvicorn.Config(
         app, http="httptools", ws="none", lifespan="on", access_log=False, log_config=None,
-        log_level="error", server_header=False, proxy_headers=False,
+        log_level="error", server_header=False, proxy_headers=False, timeout_keep_alive=75,
     )  # fmt: skip
     server = uvicorn.Server(config)
     server.config.load()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import CoroutineType
+from typing import Any
 
 import msgspec
 import pytest
@@ -59,6 +61,22 @@ async def asking(
         release.set()
 
 
+def _waiting() -> int:
+    """How many discoveries have met another one's lease: they sleep between two looks at it."""
+    tasks = [task for task in asyncio.all_tasks() if task.get_name() == "discovery"]
+    return sum("sleep" in _awaited(task) for task in tasks)
+
+
+def _awaited(task: asyncio.Task[Any]) -> list[str]:
+    """The names of the coroutines that a task waits in, the outermost first."""
+    names: list[str] = []
+    inner: Any = task.get_coro()
+    while isinstance(inner, CoroutineType):
+        names.append(inner.__name__)
+        inner = inner.cr_await
+    return names
+
+
 def _number(upstream: Upstream) -> int:
     return int(msgspec.json.decode(upstream.raw.seen[-1].body)["id"])
 
@@ -70,7 +88,7 @@ async def test_ten_at_once_are_one_discovery(registry: Registry, upstream: Upstr
     upstream.plays["tools/list"] = held_back(upstream, release)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(registry.discover(row)) for _ in range(10)]
-        await eventually(lambda: upstream.asked("tools/list") == 1)
+        await eventually(lambda: upstream.asked("tools/list") == 1 and _waiting() == 9)
         release.set()
     results = sorted(task.result().result for task in tasks)
     assert results == ["joined"] * 9 + ["stored"]
@@ -84,7 +102,7 @@ async def test_those_who_join_hear_of_the_failure(registry: Registry, upstream: 
     upstream.plays["tools/list"] = waiting(release, reply(500))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(registry.discover(row)) for _ in range(2)]
-        await eventually(lambda: upstream.asked("tools/list") == 1)
+        await eventually(lambda: upstream.asked("tools/list") == 1 and _waiting() == 1)
         release.set()
         # The one repetition of a list page that failed for good reason.
     assert {task.result().error_class for task in tasks} == {"RemoteServerError"}

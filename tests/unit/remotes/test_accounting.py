@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from scaimcp.audit.buffer import AuditBuffer, BufferRules, CallRow
@@ -306,7 +306,6 @@ def json_values() -> st.SearchStrategy[Any]:
     )
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.text(), json_values(), max_size=5))
 def test_quick_and_slow_digests_agree(value: dict[str, Any]) -> None:
     try:
