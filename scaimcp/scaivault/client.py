@@ -11,6 +11,7 @@ import contextlib
 import io
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from scaimcp.deadline import Deadline
@@ -32,6 +33,7 @@ from scaimcp.types import Secret
 
 MOST_BYTES = 8 * 1024 * 1024
 _MEBIBYTE = 1024 * 1024
+_BEARER = "Bearer "
 _log = get_logger("scaimcp.scaivault")
 
 
@@ -109,7 +111,7 @@ class VaultClient:
     async def _try(
         self, request: VaultRequest, bearer: Secret, headers: dict[str, str], until: float
     ) -> Answer:
-        own = {"Authorization": f"Bearer {bearer.reveal()}", "Accept": request.accept}
+        own = {"Authorization": _BEARER + bearer.reveal(), "Accept": request.accept}
         if request.body is not None:
             own["Content-Type"] = "application/json"
         async with self._places:
@@ -152,7 +154,14 @@ class VaultClient:
                 raise shape_mismatch(response.status)
             return Answer(response.status, body)
         now = self.timing.now().timestamp()
-        raise failed_answer(response.status, body or b"", response.headers, now)
+        told = _without_bearer(body or b"", headers["Authorization"])
+        raise failed_answer(response.status, told, response.headers, now)
+
+
+def _without_bearer(body: bytes, authorization: str) -> bytes:
+    """Return a refusal that does not repeat the bearer, of whose looks nothing is known."""
+    token = msgspec.json.encode(authorization.removeprefix(_BEARER))[1:-1]
+    return body.replace(token, b"[redacted]")
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:

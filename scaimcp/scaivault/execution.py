@@ -16,7 +16,8 @@ from scaimcp.scaivault.answers import UpstreamFailure, timed_out
 from scaimcp.scaivault.arguments import read_arguments
 from scaimcp.scaivault.client import VaultClient
 from scaimcp.scaivault.context_lock import ContextLock, Holder, Identity
-from scaimcp.scaivault.cursors import Cursors, Position, binding
+from scaimcp.scaivault.cursors import Cursors, binding
+from scaimcp.scaivault.echoes import hide_echoes
 from scaimcp.scaivault.errors import VaultError, tenant_locked
 from scaimcp.scaivault.guards import (
     Guards,
@@ -30,7 +31,7 @@ from scaimcp.scaivault.guards import (
 from scaimcp.scaivault.job import Job, Result, echoed
 from scaimcp.scaivault.lists import MOST_TO_FILL
 from scaimcp.scaivault.masking import sweep, sweep_faults
-from scaimcp.scaivault.output import encode, next_limit, shape_result, too_large
+from scaimcp.scaivault.output import encode, next_limit, render, too_large
 from scaimcp.scaivault.records import ToolRecord
 from scaimcp.scaivault.requests import VaultRequest, request_of
 from scaimcp.scaivault.session import Session
@@ -90,6 +91,8 @@ class VaultTools:
         except VaultError as error:
             if guards.mask_values:
                 mask_error(error)
+                if isinstance(error, UpstreamFailure):
+                    hide_echoes(error, record, arguments)
             raise
 
     async def check_lock(self, identity: Identity, guards: Guards) -> None:
@@ -171,17 +174,19 @@ class VaultTools:
             now = job.timing.now()
             job.arguments = with_span(arguments, job.position.begin, now)
             if "from" not in arguments:
-                job.position = _begun(job.position, job.arguments["from"])
+                job.position = replace(job.position, begin=job.arguments["from"])
         return job
 
     async def _result(self, job: Job) -> bytes:
         """Return the encoded result; a page that is too long is asked for again with less."""
-        procedure = PROCEDURES.get(job.record.special, _plain)
+        special = job.record.special
+        procedure = PROCEDURES[special] if special else _plain
         halvings = 0
         while True:
             try:
-                shown = shape_result(job.record, await procedure(job), job.guards)
-                return self._encoded(job, shown)
+                result = await procedure(job)
+                shown, encoded = render(job.record, result, job.guards, job.passed)
+                return self._fitting(job, shown, encoded)
             except VaultError as error:
                 smaller = next_limit(job.limit, halvings)
                 if error.code != _TOO_LARGE or smaller is None:
@@ -189,13 +194,12 @@ class VaultTools:
                 job.limit = smaller
             halvings += 1
 
-    def _encoded(self, job: Job, shown: Result) -> bytes:
-        """Return a result as JSON.
+    def _fitting(self, job: Job, shown: Result, encoded: bytes) -> bytes:
+        """Return a result as JSON that is not too long.
 
         Raises:
             VaultError: RESULT_TOO_LARGE.
         """
-        encoded = encode(shown)
         while self._is_too_long(encoded):
             less = None if job.limit else _halved(shown)
             if less is None:
@@ -231,8 +235,9 @@ async def _plain(job: Job) -> Result:
     if answer is None and record.route.method == "DELETE":
         answer = {}
     result = job.session.own(answer)
-    if "{path}" in record.route.path:
-        result = echoed(result, job.arguments["path"])
+    if "path" in job.arguments:
+        of_path = echoed(result, job.arguments["path"])
+        result = of_path if "{path}" in record.route.path else result
     return result if record.route.method != "DELETE" else _deleted(job, result)
 
 
@@ -250,10 +255,6 @@ def _stored_request(record: ToolRecord, arguments: Mapping[str, Any]) -> VaultRe
     stored = record.route.path.partition(f"{{{first}}}")[0] + f"{{{first}}}"
     route = replace(record.route, method="GET", path=stored, query=(), body=None)
     return request_of(replace(record, route=route), arguments)
-
-
-def _begun(position: Position, begin: str) -> Position:
-    return replace(position, begin=begin)
 
 
 def _halved(shown: Result) -> Result | None:

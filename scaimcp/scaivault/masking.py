@@ -14,14 +14,17 @@ from typing import Any, Literal
 import msgspec
 
 from scaimcp.scaivault.errors import MARKER
+from scaimcp.scaivault.outline import Outline, names_in
 from scaimcp.scaivault.records import Mask, ToolRecord
 from scaimcp.scaivault.secret_names import holds_private_key, names_secret
 
-Rule = Literal["plain", "open", "hidden", "members"]
+Rule = Literal["plain", "open", "map", "hidden", "members"]
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _TOKEN = re.compile(r"([^\s\[\]{}]+)([\[{]?)|([\]}])")
 # Listed fields that are objects of anybody's making.
-_OPEN_FIELDS = frozenset({"metadata", "filters", "config", "path_mapping"})
+_OPEN_FIELDS = frozenset({"metadata", "filters", "config"})
+# Listed fields that are objects from path to path: ``secrets/**`` there is no name of a secret.
+_MAPS = frozenset({"path_mapping"})
 # Their members' names are people's own, and may be those of dropped fields.
 _NOTES = frozenset({"metadata", "path_mapping"})
 _MOST_DEPTH = 64
@@ -29,14 +32,20 @@ _MOST_DEPTH = 64
 _FIXED = frozenset({"policy_types", "event_types"})
 # What stands beside the rows of a list.
 LIST_MEMBERS = ("items", "has_more", "next_cursor", "truncated")
+_encode = msgspec.json.encode
+# Rules that look at each member's value.
+_BY_VALUE = frozenset({"map", "members"})
+# More changes than this are not made row by row.
+_MOST_CHANGES = 32
 
 
 class Node(msgspec.Struct):
     """How one field of a result is masked.
 
     Args:
-        rule: ``plain`` shows a value or an array of them, ``open`` an object that is swept;
-            ``hidden`` is one marker, ``members`` one for each member.
+        rule: ``plain`` shows a value or an array of them, ``open`` an object that is swept,
+            ``map`` an object of plain values; ``hidden`` is one marker, ``members`` one for each
+            member.
         children: the members that are listed; None where none are.
         kept: members that ``members`` leaves.
     """
@@ -46,35 +55,55 @@ class Node(msgspec.Struct):
     kept: tuple[str, ...] = ()
 
 
-def mask(record: ToolRecord, result: dict[str, Any]) -> dict[str, Any]:
-    """Return a result as it is shown under MASK_VALUES, with ``masked: true``.
+def masked_json(
+    record: ToolRecord, result: dict[str, Any], outline: Outline | None = None
+) -> tuple[dict[str, Any], bytes]:
+    """Return a result as it is shown under MASK_VALUES, with ``masked: true``, and its JSON.
 
     Args:
         record: the tool.
         result: of a list ``items`` and what stands beside them.
+        outline: of this very result; the same comes out without it, only later.
     """
-    masked: dict[str, Any]
     if record.special in _FIXED:
-        masked = dict(result)
-    elif not record.mask.is_strict:
-        masked = _swept_members(result, 0)
-    elif record.is_list:
-        tree = fields_of(record.fields, record.mask)
-        page = Node(children={name: Node() for name in LIST_MEMBERS} | {"items": tree})
-        masked = _masked(page, result)
-    else:
-        masked = _masked(fields_of(record.fields, record.mask), result)
-    return {**masked, "masked": True}
+        masked = {**result, "masked": True}
+        return masked, _encode(masked)
+    tree = _tree(record)
+    changes = None if outline is None else _changes(tree, outline)
+    if changes is not None:
+        masked = {**_changed(result, changes), "masked": True}
+        encoded = _encode(masked)
+        # What is looked for stands in JSON as it is, and nothing else reads like it.
+        if not holds_private_key(encoded.decode("latin-1")):
+            return masked, encoded
+    masked = {**_masked(tree, result), "masked": True}
+    return masked, _encode(masked)
 
 
-def drop(mask: Mask, value: Any) -> Any:
+def _tree(record: ToolRecord) -> Node:
+    if not record.mask.is_strict:
+        return _SWEPT
+    tree = fields_of(record.fields, record.mask)
+    if not record.is_list:
+        return tree
+    return Node(children={name: Node() for name in LIST_MEMBERS} | {"items": tree})
+
+
+def drop(mask: Mask, value: Any, outline: Outline | None = None) -> Any:
     """Return a result without the fields that are never returned, masked or not.
 
     They go at any depth, except where people choose the names of members.
+
+    Args:
+        mask: names the fields.
+        value: the result.
+        outline: of this very result; the same comes out without it, only later.
     """
+    there = None if outline is None else set(names_in(outline))
     for where in mask.dropped:
         holder, _, name = where.rpartition(".")
-        value = _without(value, holder, name, is_inside=not holder)
+        if there is None or name in there:
+            value = _without(value, holder, name, is_inside=not holder)
     return value
 
 
@@ -111,6 +140,9 @@ def sweep_faults(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+_SWEPT = Node("open")
+
+
 # -- fields that are listed ----------------------------------------------------------------------
 
 
@@ -123,7 +155,7 @@ def fields_of(fields: str, mask: Mask) -> Node:
         if closing:
             holders.pop()
             continue
-        node = Node("open" if name in _OPEN_FIELDS else "plain")
+        node = Node(_rule_of(name))
         if bracket:
             node.children = {}
         _children(holders[-1])[name] = node
@@ -132,6 +164,12 @@ def fields_of(fields: str, mask: Mask) -> Node:
     for where in mask.hidden:
         _hide(root, where.split("."), mask.kept)
     return root
+
+
+def _rule_of(name: str) -> Rule:
+    if name in _MAPS:
+        return "map"
+    return "open" if name in _OPEN_FIELDS else "plain"
 
 
 def _children(node: Node) -> dict[str, Node]:
@@ -167,6 +205,8 @@ def _masked(node: Node, value: Any) -> Any:
 
 
 def _listed(node: Node, value: dict[str, Any]) -> dict[str, Any]:
+    if node.rule == "map":
+        return {_clean(name): _plain(inner) for name, inner in value.items()}
     children = node.children or {}
     rest = _swept_members(value, 0) if node.rule == "open" else {}
     shown = _Names()
@@ -186,12 +226,12 @@ def _masked_members(value: Any, kept: tuple[str, ...]) -> Any:
     shown = _Names()
     result = {}
     for key, inner in value.items():
-        is_kept = _is_kept(key, kept) and not isinstance(inner, dict | list)
-        result[shown.of(key)] = _clean(inner) if is_kept else MARKER
+        result[shown.of(key)] = _plain(inner) if is_kept(key, kept) else MARKER
     return result
 
 
-def _is_kept(key: str, kept: tuple[str, ...]) -> bool:
+def is_kept(key: str, kept: tuple[str, ...]) -> bool:
+    """Tell whether a member of a hidden object stays."""
     return any(
         key.endswith(pattern[1:]) if pattern.startswith("*") else key == pattern for pattern in kept
     )
@@ -208,6 +248,86 @@ class _Names:
             return key
         self._hidden += 1
         return f"{MARKER}{self._hidden}"
+
+
+# -- many rows at once ---------------------------------------------------------------------------
+
+
+class _Changes(msgspec.Struct):
+    """What masking changes at one place.
+
+    Args:
+        hides_scalars: whether a value that is no object becomes a marker.
+        is_even: whether all objects there have the same members.
+        markers: markers by the names of members that become one.
+        inner: by the names of other members: a node for what has to be looked at value by value,
+            or what changes inside.
+    """
+
+    hides_scalars: bool
+    is_even: bool
+    markers: dict[str, str]
+    inner: dict[str, Node | _Changes]
+
+
+def _changes(node: Node, outline: Outline) -> _Changes | None:
+    """Return what `_masked` changes, private keys in texts aside.
+
+    None where that is another thing in each row, or too much.
+    """
+    found = _Changes(node.children is not None, outline.is_even, {}, {})
+    for name in outline.names:
+        child = (node.children or {}).get(name)
+        if child is None and node.rule == "open":
+            child = Node("hidden") if names_secret(name) else _SWEPT
+        elif child is None:
+            # A name that might hold a value is shown as a number, which is its object's own.
+            if not _KEY.fullmatch(name):
+                return None
+            child = Node("hidden")
+        if not _find_change(found, name, child, outline.inner.get(name)):
+            return None
+    return found if len(found.markers) + len(found.inner) <= _MOST_CHANGES else None
+
+
+def _find_change(found: _Changes, name: str, child: Node, inner: Outline | None) -> bool:
+    """Put what changes in a member among the changes; tell whether that can be said."""
+    if child.rule == "hidden":
+        found.markers[name] = MARKER
+    elif child.rule in _BY_VALUE or (child.children is not None and inner is None):
+        found.inner[name] = child
+    elif inner is not None:
+        changes = _changes(child, inner)
+        if changes is None:
+            return False
+        if changes.markers or changes.inner or changes.hides_scalars:
+            found.inner[name] = changes
+    return True
+
+
+def _changed(value: Any, changes: _Changes) -> Any:
+    """Return what `_masked` returns, private keys in texts aside."""
+    if isinstance(value, list):
+        markers = changes.markers if changes.is_even and not changes.inner else None
+        return [
+            {**item, **markers} if markers and isinstance(item, dict) else _changed(item, changes)
+            for item in value
+        ]
+    if not isinstance(value, dict):
+        return MARKER if changes.hides_scalars and value is not None else value
+    markers = changes.markers
+    if not changes.is_even:
+        markers = {name: MARKER for name in markers if name in value}
+    # In their old places: a member that is there keeps it.
+    changed = {**value, **markers} if markers else value
+    for name, change in changes.inner.items():
+        if name in changed:
+            changed = {**changed, name: _changed_member(changed[name], change)}
+    return changed
+
+
+def _changed_member(value: Any, change: Node | _Changes) -> Any:
+    return _masked(change, value) if isinstance(change, Node) else _changed(value, change)
 
 
 # -- sweep ---------------------------------------------------------------------------------------
@@ -228,6 +348,10 @@ def _swept_members(value: dict[str, Any], depth: int) -> dict[str, Any]:
         _clean(key): MARKER if names_secret(key) else _swept(inner, depth + 1)
         for key, inner in value.items()
     }
+
+
+def _plain(value: Any) -> Any:
+    return MARKER if isinstance(value, dict | list) else _clean(value)
 
 
 def _clean(value: Any) -> Any:

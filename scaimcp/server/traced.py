@@ -50,7 +50,8 @@ class TracedEndpoint(McpEndpoint):
         attributes: dict[str, str | int] = {"mcp.method.name": method}
         if exchange.status:
             attributes["http.response.status_code"] = exchange.status
-        if isinstance(exchange.tool, str):
+        # A name that no tool has is the client's own text, and may be anything.
+        if isinstance(exchange.tool, str) and exchange.error != "TOOL_NOT_FOUND":
             attributes["gen_ai.tool.name"] = exchange.tool[:_NAME_CHARS]
         error = exchange.error if exchange.status else "cancelled"
         exchange.span.end(attributes, error=error, name=f"mcp {method}")

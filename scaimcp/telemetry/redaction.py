@@ -7,6 +7,8 @@ import re
 # After "bearer" a plain word is no token: tokens are long or hold a digit or a sign.
 _SECRETS = re.compile(
     r"sgk_[A-Za-z0-9_-]{4,}"
+    # Not where it is part of a name or path.
+    r"|(?<![A-Za-z0-9_/-])(?:skt_|scai_live_)[A-Za-z0-9_-]{6,}"
     r"|eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)?"
     r"|(?i:bearer\s+)(?=[A-Za-z]{16}|[A-Za-z]*[0-9._~+/=-][A-Za-z0-9._~+/=-])"
     r"[A-Za-z0-9._~+/=-]{4,}"

@@ -154,6 +154,14 @@ async def test_a_request_without_a_token_has_a_span_as_well(
     assert asked == []
 
 
+async def test_a_name_that_no_tool_has_is_not_told(traced: World, collector: Collector) -> None:
+    lines = headers()
+    await traced.as_("tenant_admin").call("hunter2", headers=lines)
+    server, _ = await collector.request(lines["x-request-id"])
+    assert server.attributes["error.type"] == "TOOL_NOT_FOUND"
+    assert "gen_ai.tool.name" not in server.attributes
+
+
 async def test_a_batch_is_one_request_and_every_call_hangs_below_it(
     traced: World, collector: Collector
 ) -> None:

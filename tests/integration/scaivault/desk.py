@@ -45,6 +45,9 @@ class Desk:
     shift: float = 0.0
     guards: Guards = NO_GUARDS
     identity: Identity = field(default_factory=lambda: identity_of(AGENT))
+    bearer: str = AGENT
+    tenant_id: str = "tnt_a"
+    partner_id: str = "ptn_x"
 
     def __post_init__(self) -> None:
         self.timing = Timing(self.monotonic, self.now, self.sleep, lambda most: most)
@@ -95,7 +98,7 @@ class Desk:
             method,
             self.served.url + path,
             json=body,
-            headers={"Authorization": f"Bearer {AGENT}"},
+            headers={"Authorization": f"Bearer {self.bearer}"},
         ) as response:
             assert response.status < 300, await response.text()
             return await response.json()

@@ -51,6 +51,10 @@ def test_a_bearer_header_is_replaced(scheme: str, part: str) -> None:
         ("The bearer is unknown.", "The bearer is unknown."),
         ("Send a bearer token.", "Send a bearer token."),
         ("sgk_", "sgk_"),
+        ("Token skt_0123456789 has expired", "Token [redacted] has expired"),
+        ('{"key":"scai_live_0123456789"}', '{"key":"[redacted]"}'),
+        ("app/skt_rotation", "app/skt_rotation"),
+        ("skt_", "skt_"),
         ("nothing to hide", "nothing to hide"),
     ],
 )
