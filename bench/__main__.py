@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import report, single
+from bench import proc, report, single, vault
 from bench.floors import KINDS
 from bench.goals import Findings, errors_of, goals
 from bench.load import FOLDER, Record, Timing, build_program, measure
@@ -27,7 +27,7 @@ from bench.peers import (
     start_nginx,
     start_upstream,
 )
-from bench.plan import FULL, GROUPS, QUICK, Group, Schedule, present, runs
+from bench.plan import FULL, GROUPS, QUICK, VAULT_GROUPS, Group, Schedule, present, runs
 from bench.processes import BenchError
 from bench.remotes import start_remotes
 from scaimcp.dev.stack import start_stack
@@ -50,26 +50,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     schedule = QUICK if given.quick else FULL
     if given.rounds:
-        schedule = msgspec.structs.replace(schedule, rounds=given.rounds)
+        schedule = msgspec.structs.replace(schedule, rounds=given.rounds, vault_rounds=given.rounds)
     groups = tuple(group for group in GROUPS if given.only in group.name)
+    vault_groups = tuple(group for group in VAULT_GROUPS if given.only in group.name)
     if given.only:
         schedule = msgspec.structs.replace(schedule, growth_calls=0, with_dev=False)
     try:
-        return run(schedule, groups)
+        return run(schedule, groups, vault_groups)
     except BenchError as error:
         say(f"bench: {error}")
         return 1
 
 
-def run(schedule: Schedule, groups: Sequence[Group]) -> int:
+def run(schedule: Schedule, groups: Sequence[Group], vault_groups: Sequence[Group]) -> int:
     """Measure, print the tables, keep the results."""
     build_program()
     known = report.facts()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="scaimcp-bench-") as place, start_stack() as embedded:
-        migrate(Secret(embedded.database_url))
-        stores = Stores(embedded.database_url, embedded.redis_url)
-        findings = _measure_all(schedule, groups, Path(place), stores)
+    with tempfile.TemporaryDirectory(prefix="scaimcp-bench-") as place:
+        findings = Findings((), 0, 0)
+        if groups:
+            findings = _with_stores(schedule, groups, Path(place))
+        if vault_groups:
+            findings = _with_vault(schedule, vault_groups, Path(place), findings)
     reached = goals(findings)
     print(report.whole(known, findings, reached))
     kept = keep(RESULTS, [known, *findings.records, *reached])
@@ -94,6 +97,29 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def _with_stores(schedule: Schedule, groups: Sequence[Group], folder: Path) -> Findings:
+    with start_stack() as embedded:
+        migrate(Secret(embedded.database_url))
+        stores = Stores(embedded.database_url, embedded.redis_url)
+        return _measure_all(schedule, groups, folder, stores)
+
+
+def _with_vault(
+    schedule: Schedule, groups: Sequence[Group], folder: Path, findings: Findings
+) -> Findings:
+    """Measure ``scaivault-mcp``; return the findings with what was found."""
+    say("scaivault-mcp")
+    once = vault.measure_once(folder, schedule.vault_starts)
+    own = msgspec.structs.replace(schedule, rounds=schedule.vault_rounds)
+    end = time.monotonic() + schedule.total_seconds
+    with ExitStack() as stack:
+        upstream, *commands = vault.start_commands(stack, folder)
+        records = _rounds(own, groups, {peer.name: peer for peer in commands}, upstream, end)
+        loaded = proc.resident(commands[-1].pid).peak
+    once = msgspec.structs.replace(once, loaded_mib=loaded)
+    return msgspec.structs.replace(findings, records=(*findings.records, *records), vault=once)
+
+
 def _measure_all(
     schedule: Schedule, groups: Sequence[Group], folder: Path, stores: Stores
 ) -> Findings:
@@ -113,7 +139,7 @@ def _measure_all(
             say("remote servers")
             more, remotes = start_remotes(stack, folder, upstream, stores, schedule.crowd)
             peers.update({peer.name: peer for peer in more})
-        records = _rounds(schedule, groups, peers, end)
+        records = _rounds(schedule, groups, peers, upstream, end)
         say("starts")
         cold = single.cold_start(folder, upstream.url, stores, schedule.starts)
     dev = single.warm_dev_start(folder, 1) if schedule.with_dev else None
@@ -133,10 +159,13 @@ def _start_others(stack: ExitStack, folder: Path, peers: dict[str, Peer], stores
 
 
 def _rounds(
-    schedule: Schedule, groups: Sequence[Group], peers: dict[str, Peer], end: float
+    schedule: Schedule,
+    groups: Sequence[Group],
+    peers: dict[str, Peer],
+    upstream: Peer,
+    end: float,
 ) -> list[Record]:
     here = present(groups, frozenset(peers))
-    upstream = peers["direct"]
     for _, _, entry in runs(here, 1):
         measure(peers[entry.peer], entry.load, _FILL, upstream)
     timing = Timing(schedule.seconds, schedule.warm_seconds)

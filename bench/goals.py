@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from bench.load import Record
+from bench.plan import VAULT_CALLS, vault_group
 from bench.remote_upstream import KINDS
 from bench.remotes import Remotes
 from bench.single import Memory
+from bench.vault import GUARDED, OPEN, Vault
 
 LEAST_TOOLS = 150
 _CALL, _LIST = "models_get c=16", "tools/list c=16"
@@ -26,6 +28,7 @@ class Findings(msgspec.Struct, frozen=True):
     cold_start: float | None = None
     dev_start: float | None = None
     remotes: Remotes | None = None
+    vault: Vault | None = None
 
 
 class Goal(msgspec.Struct, frozen=True):
@@ -72,6 +75,7 @@ def goals(findings: Findings) -> list[Goal]:
         Goal("cold start of scaimcp serve", "s", 1.5, findings.cold_start),
         Goal("scaimcp dev, warm", "s", 4, findings.dev_start),
         *_remote_goals(findings),
+        *_vault_goals(findings),
     ]
 
 
@@ -100,6 +104,32 @@ def _remote_goals(findings: Findings) -> list[Goal]:
         Goal("discovery of the crowd", "s", 60, watched.seconds if watched else None),
         Goal("p99 of a gateway meanwhile", "×", 1.3, slower),
     ]
+
+
+def _vault_goals(findings: Findings) -> list[Goal]:
+    found = findings.vault
+    loaded = found.loaded_mib if found else None
+    return [
+        Goal(
+            "scaivault-mcp answers initialize, median",
+            "s",
+            0.6,
+            found.median_start if found else None,
+        ),
+        Goal("the slowest of these starts", "s", 0.6, max(found.starts) if found else None),
+        Goal("scaivault-mcp after a session (RSS)", "MiB", 70, found.rss_mib if found else None),
+        Goal("the most it ever held there", "MiB", 70, found.peak_mib if found else None),
+        Goal("the most under load, streamable HTTP", "MiB", 70, loaded),
+        *(
+            Goal(f"guards add to {tool}: CPU", "ms", 0.2, _guards_add(findings.records, tool))
+            for tool in VAULT_CALLS
+        ),
+    ]
+
+
+def _guards_add(records: Sequence[Record], tool: str) -> float | None:
+    pairs = _pairs(records, vault_group(tool), GUARDED, OPEN)
+    return median([guarded.cpu_ms - plain.cpu_ms for guarded, plain in pairs])
 
 
 def of(records: Iterable[Record], group: str, peer: str) -> list[Record]:

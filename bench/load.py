@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import proc
+from bench import proc, vault_upstream
 from bench.answers import BEARER, MODEL
 from bench.peers import Peer
 from bench.processes import BenchError, exchange
@@ -108,6 +108,17 @@ def call_remote(tool: str, connections: int) -> Load:
     """Call a tool of a light remote server."""
     arguments = '{"q":"release notes","limit":5}'
     return Load("call", connections, tool=tool, arguments=arguments, marker=MARKER)
+
+
+def call_vault(tool: str, arguments: str, connections: int) -> Load:
+    """Call a ScaiVault tool of the command; every answer names a path of the light vault."""
+    return Load(
+        "call",
+        connections,
+        tool=f"scaivault_{tool}",
+        arguments=arguments,
+        marker=vault_upstream.MARKER,
+    )
 
 
 def call_models(connections: int) -> Load:

@@ -6,9 +6,19 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from bench.load import Load, call_model, call_models, call_remote, get_model, list_tools
+from bench.load import (
+    Load,
+    call_model,
+    call_models,
+    call_remote,
+    call_vault,
+    get_model,
+    list_tools,
+)
 from bench.remote_upstream import KINDS
 from bench.tenancies import tool_of
+from bench.vault import GUARDED, OPEN
+from bench.vault_upstream import MARKER, ROWS, SECRET
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -38,10 +48,17 @@ class Schedule(msgspec.Struct, frozen=True):
     with_dev: bool
     total_seconds: float
     crowd: int
+    vault_rounds: int
+    vault_starts: int
 
 
-FULL = Schedule(3, 1.8, 0.4, 3, 200_000, with_dev=True, total_seconds=480, crowd=1_000)
-QUICK = Schedule(1, 1.0, 0.2, 1, 0, with_dev=False, total_seconds=100, crowd=100)
+FULL = Schedule(
+    3, 1.8, 0.4, 3, 200_000, with_dev=True, total_seconds=480, crowd=1_000, vault_rounds=5,
+    vault_starts=10,
+)  # fmt: skip
+QUICK = Schedule(
+    1, 1.0, 0.2, 1, 0, with_dev=False, total_seconds=100, crowd=100, vault_rounds=2, vault_starts=3
+)
 
 
 def _entries(load: Load, *peers: str) -> tuple[Entry, ...]:
@@ -116,6 +133,25 @@ GROUPS: tuple[Group, ...] = (
         "tools/list c=16, 2026-07-28",
         _entries(list_tools(16, is_modern=True), "gateway/uvicorn"),
     ),
+)
+
+
+_PREFIX = MARKER.rstrip("/")
+VAULT_CALLS = {
+    "read_secret": f'{{"path":"{SECRET}"}}',
+    "list_secrets": f'{{"prefix":"{_PREFIX}","limit":{ROWS}}}',
+    "query_audit": f'{{"path_prefix":"{_PREFIX}","limit":{ROWS}}}',
+}
+
+
+def vault_group(tool: str) -> str:
+    """Return the name of the group in which a tool is called with guards and without."""
+    return f"vault, {tool} c=4"
+
+
+VAULT_GROUPS: tuple[Group, ...] = tuple(
+    Group(vault_group(tool), _entries(call_vault(tool, arguments, 4), OPEN, GUARDED))
+    for tool, arguments in VAULT_CALLS.items()
 )
 
 

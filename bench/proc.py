@@ -35,6 +35,21 @@ def parse_stat(text: str) -> Stat:
     return Stat(int(fields[1]), own, children)
 
 
+class Resident(msgspec.Struct, frozen=True):
+    """Resident memory of one process in MiB, shared pages counted whole: now, and at its peak."""
+
+    now: float
+    peak: float
+
+
+def parse_resident(text: str) -> Resident:
+    """Read ``/proc/PID/status``."""
+    lines = (line.partition(":") for line in text.splitlines())
+    found = {name: value for name, _, value in lines}
+    now, peak = (int(found[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
+    return Resident(now, peak)
+
+
 def parse_memory(text: str) -> float:
     """Return the proportional set size of ``smaps_rollup`` in MiB."""
     for line in text.splitlines():
@@ -83,6 +98,11 @@ def cpu_seconds(root: int, *, with_ended: bool = False) -> float:
 def pss_mib(pids: Iterable[int]) -> float:
     """Return the memory of processes, shared pages counted by share."""
     return sum(parse_memory((PROC / str(pid) / "smaps_rollup").read_text()) for pid in pids)
+
+
+def resident(pid: int) -> Resident:
+    """Return the resident memory of one process."""
+    return parse_resident((PROC / str(pid) / "status").read_text())
 
 
 def busy_seconds() -> float:

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from scaimcp.settings import PREFIX, environment
 
+# Whatever begins like this is told by the bench alone, or by nobody.
+_OWN_NAMES = (PREFIX, "PYTHON", "SCAIGRID", "SCAIVAULT", "MCP_", "PORT", "LOG_LEVEL")
 READY_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 _POLL_SECONDS = 0.005
@@ -38,11 +40,7 @@ def clean_environment(more: Mapping[str, str]) -> dict[str, str]:
     Settings of the caller's shell do not reach it, and neither do Python's own switches: without
     byte code files, for example, every start would compile the whole gateway.
     """
-    kept = {
-        name: value
-        for name, value in environment().items()
-        if not name.startswith((PREFIX, "PYTHON", "SCAIGRID"))
-    }
+    kept = {name: value for name, value in environment().items() if not name.startswith(_OWN_NAMES)}
     return {**kept, **more}
 
 
@@ -87,8 +85,9 @@ def wait_for_file(path: Path, process: subprocess.Popen[bytes], log: Path) -> st
         BenchError: the process ended or took too long.
     """
     for _ in _attempts(process, log):
-        if path.exists():
-            return path.read_text(encoding="utf-8")
+        # Whoever writes a file in place makes it empty first.
+        if path.exists() and (text := path.read_text(encoding="utf-8")):
+            return text
     raise _late(log)
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from bench.goals import Findings, Goal, median, of
 from bench.load import Record
+from bench.vault import Vault
 
 _LIBRARIES = ("uvicorn", "hypercorn", "aiohttp", "uvloop", "httptools", "msgspec")
 # Above this share of a core the figures say more about the neighbours than about the gateway.
@@ -88,6 +89,7 @@ def run_table(records: Sequence[Record]) -> list[str]:
 def whole(known: Facts, findings: Findings, goals: Iterable[Goal]) -> str:
     """Return the report."""
     listed = f"tools/list: {findings.tools} tools, {findings.list_bytes:,} bytes"
+    vault = findings.vault
     memory = findings.memory
     grown = ""
     if memory is not None and memory.calls:
@@ -95,12 +97,21 @@ def whole(known: Facts, findings: Findings, goals: Iterable[Goal]) -> str:
     return "\n".join(
         [
             *machine_lines(known, findings.records),
-            listed + grown,
+            *([listed + grown] if findings.tools else []),
+            *([_vault_line(vault)] if vault else []),
             "",
             *goal_table(goals),
             "",
             *run_table(findings.records),
         ]
+    )
+
+
+def _vault_line(vault: Vault) -> str:
+    least, most = min(vault.starts), max(vault.starts)
+    return (
+        f"scaivault-mcp: {len(vault.starts)} starts of {least:.2f} to {most:.2f} s; "
+        f"{vault.tools} tools called in the session"
     )
 
 

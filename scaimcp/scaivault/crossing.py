@@ -90,7 +90,7 @@ def _lives(complete: Arguments, _: Arguments) -> Iterator[Fault]:
 
 def _engine(complete: Arguments, given: Arguments) -> Iterator[Fault]:
     yield from _lives(complete, given)
-    if _has_login(complete["config"]["connection_url"]):
+    if _has_login(complete["config"].get("connection_url", "")):
         yield "config.connection_url", "must hold {{username}} and {{password}}, no login"
 
 

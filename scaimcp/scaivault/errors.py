@@ -72,6 +72,15 @@ def not_supported(tool: str) -> VaultError:
     return VaultError("NOT_SUPPORTED", f"This ScaiVault does not support {tool}.")
 
 
+def guards_unavailable() -> VaultError:
+    """The guards that hold cannot be loaded, so nothing may be called."""
+    return VaultError(
+        "GUARDS_UNAVAILABLE",
+        "The guards of ScaiVault cannot be loaded; nothing was called.",
+        retry_after=5,
+    )
+
+
 def failed(
     code: str, message: str, members: Mapping[str, Any] | None = None, **more: Any
 ) -> VaultError:

@@ -13,7 +13,15 @@ from typing import Any
 import msgspec
 
 from scaimcp.scaivault.errors import invalid_path, path_denied, read_only, tool_not_found
-from scaimcp.scaivault.paths import covers, glob_base, read_glob, read_path, read_prefix
+from scaimcp.scaivault.paths import (
+    are_within,
+    covers,
+    glob_base,
+    is_within,
+    read_glob,
+    read_path,
+    read_prefix,
+)
 from scaimcp.scaivault.places import found_at
 from scaimcp.scaivault.records import PathCheck, ToolRecord
 
@@ -175,11 +183,7 @@ def passes(path: Any, guards: Guards) -> bool:
     """
     if not guards.is_limited:
         return True
-    if not isinstance(path, str) or not path or read_prefix(path) != path:
-        return False
-    if _is_covered(path, guards.denied):
-        return False
-    return guards.allowed is None or _is_covered(path, guards.allowed)
+    return isinstance(path, str) and is_within(path, guards.allowed, guards.denied)
 
 
 def window(prefix: Any, guards: Guards) -> tuple[str, ...]:
@@ -220,6 +224,28 @@ def glob_passes(glob: Any, guards: Guards) -> bool:
 
 
 # -- rows and locks ------------------------------------------------------------------------------
+
+
+def passing_rows(record: ToolRecord, rows: list[Any], guards: Guards) -> list[Any]:
+    """Return the rows of a result that may be shown, in a list of their own."""
+    if _all_pass(record, rows, guards):
+        return list(rows)
+    return [row for row in rows if row_passes(record, row, guards)]
+
+
+def _all_pass(record: ToolRecord, rows: list[Any], guards: Guards) -> bool:
+    """Tell whether all rows pass for sure; False means that each has to be looked at."""
+    wheres = [check.where for check in _row_checks(record)] if guards.is_limited else []
+    try:
+        if guards.tenant_id and any(["tenant_id" in row for row in rows]):  # noqa: C419 - faster
+            return False
+        if len(wheres) != 1 or wheres[0].endswith("[]"):
+            return not wheres
+        paths = [row[wheres[0]] for row in rows]
+    except (KeyError, TypeError):
+        # A row without a path, or one that is no object.
+        return False
+    return are_within(paths, guards.allowed, guards.denied)
 
 
 def row_passes(record: ToolRecord, row: Any, guards: Guards) -> bool:

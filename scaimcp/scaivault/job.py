@@ -35,6 +35,7 @@ class Job(msgspec.Struct, kw_only=True):
         cursors: seals them.
         limit: rows that a listing returns at most; less than asked for after a result that was
             too long.
+        passed: rows of the page that was read last, all of which the guards let through.
     """
 
     record: ToolRecord
@@ -47,6 +48,7 @@ class Job(msgspec.Struct, kw_only=True):
     position: Position = Position()
     bound: bytes = b""
     limit: int = 0
+    passed: list[Row] | None = None
 
     def reader(self, further: Pairs = (), **replaced: Any) -> Reader:
         """Return the reader of this tool's list.
@@ -73,6 +75,7 @@ class Job(msgspec.Struct, kw_only=True):
     async def page(self, **replaced: Any) -> Result:
         """Return one page of this tool's list, with some arguments replaced."""
         rows, here = await self.reader(**replaced).fill(self.position, self.limit)
+        self.passed = rows
         result: Result = {"items": rows, "has_more": here is not None}
         sealed = None if here is None else self.cursors.seal(here, self.bound)
         return result if sealed is None else {**result, "next_cursor": sealed}

@@ -71,7 +71,11 @@ _ALL = (
     ResourceKind(
         "certificates",
         # Without its private key, whatever the guards say.
-        replace(_CERTIFICATE, mask=Mask(dropped=("private_key",))),
+        replace(
+            _CERTIFICATE,
+            mask=Mask(dropped=("private_key",)),
+            description="A certificate with its chain, without its private key.",
+        ),
         "certificate_id",
         "scaivault_list_certificates",
         "Certificate",

@@ -1,6 +1,7 @@
 """Fixed words of ScaiVault: audit actions, events, generators. Data only.
 
-As its public reference lists them. Spec: scaivault 1 (SP5, SU5, AU1).
+As its public reference lists them; of the events of dynamic leases, which it speaks of, it gives
+no names. Spec: scaivault 1 (SP5, SU5, AU1).
 """
 
 from __future__ import annotations

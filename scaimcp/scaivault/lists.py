@@ -12,7 +12,7 @@ import msgspec
 
 from scaimcp.scaivault.answers import shape_mismatch
 from scaimcp.scaivault.cursors import Position
-from scaimcp.scaivault.guards import Guards, row_passes
+from scaimcp.scaivault.guards import Guards, passing_rows
 from scaimcp.scaivault.paths import covers
 from scaimcp.scaivault.records import ToolRecord
 from scaimcp.telemetry.logs import get_logger
@@ -20,6 +20,8 @@ from scaimcp.telemetry.logs import get_logger
 Row = dict[str, Any]
 MOST_TO_FILL = 5
 _ANY = ("data",)
+# Of a page, and of its rows; what counts further counts nothing.
+_MOST_NUMBER = 1_000_000
 _log = get_logger("scaimcp.scaivault")
 
 
@@ -65,7 +67,8 @@ def read_page(record: ToolRecord, answer: Any) -> Page:
 
 
 def _counts(number: Any) -> TypeGuard[int]:
-    return isinstance(number, int) and number > 0
+    is_number = isinstance(number, int) and not isinstance(number, bool)
+    return is_number and 0 < number <= _MOST_NUMBER
 
 
 def _rows(rows: Any) -> list[Row]:
@@ -79,8 +82,10 @@ def fitting_page(position: Position, limit: int) -> tuple[int, int]:
 
     Args:
         position: in a list whose pages are numbered.
-        limit: rows at most.
+        limit: rows at most; 0 for as many as before.
     """
+    if not limit:
+        return position.page, position.page_size
     offset = (position.page - 1) * position.page_size
     size = next(size for size in range(limit, 0, -1) if offset % size == 0)
     return offset // size + 1, size
@@ -145,26 +150,28 @@ class Reader:
         if self._prefix:
             replaced[self._prefix] = prefix
         further: tuple[tuple[str, str], ...] = ()
+        number = 0
         if position.page:
             number, size = fitting_page(position, limit)
             replaced["limit"] = None
             further = (("page", str(number)), ("page_size", str(size)))
         page = read_page(self._record, await self._ask(replaced, further))
-        rows = [row for row in page.rows if self._keeps(row, prefix)]
-        return rows, self._after(position, page)
-
-    def _keeps(self, row: Row, prefix: str) -> bool:
+        rows = page.rows
         if prefix and self._prefix:
-            path = row.get(self._path)
-            # ScaiVault compares characters; here a prefix ends where a segment ends.
-            if not isinstance(path, str) or not covers(prefix, path):
-                return False
-        return row_passes(self._record, row, self._guards)
+            rows = [row for row in rows if self._is_below(prefix, row)]
+        rows = passing_rows(self._record, rows, self._guards)
+        return rows, self._after(position, page, number)
 
-    def _after(self, position: Position, page: Page) -> Position | None:
-        """Return where the list goes on behind a page."""
+    def _is_below(self, prefix: str, row: Row) -> bool:
+        path = row.get(self._path)
+        # ScaiVault compares characters; here a prefix ends where a segment ends.
+        return isinstance(path, str) and covers(prefix, path)
+
+    def _after(self, position: Position, page: Page, number: int) -> Position | None:
+        """Return where the list goes on behind a page; `number` is the one asked for, or 0."""
         here = msgspec.structs.replace(position, cursor="", page=0, page_size=0)
-        if page.has_more and page.page:
+        # A number that stands still would be read for ever.
+        if page.has_more and page.page and page.page >= number:
             return msgspec.structs.replace(here, page=page.page + 1, page_size=page.page_size)
         if page.has_more and self._is_new(position, page.cursor):
             return msgspec.structs.replace(here, cursor=page.cursor)

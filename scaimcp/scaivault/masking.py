@@ -16,7 +16,7 @@ import msgspec
 from scaimcp.scaivault.errors import MARKER
 from scaimcp.scaivault.outline import Outline, names_in
 from scaimcp.scaivault.records import Mask, ToolRecord
-from scaimcp.scaivault.secret_names import holds_private_key, names_secret
+from scaimcp.scaivault.secret_names import encodes_private_key, holds_private_key, names_secret
 
 Rule = Literal["plain", "open", "map", "hidden", "members"]
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
@@ -74,7 +74,7 @@ def masked_json(
         masked = {**_changed(result, changes), "masked": True}
         encoded = _encode(masked)
         # What is looked for stands in JSON as it is, and nothing else reads like it.
-        if not holds_private_key(encoded.decode("latin-1")):
+        if not encodes_private_key(encoded):
             return masked, encoded
     masked = {**_masked(tree, result), "masked": True}
     return masked, _encode(masked)
@@ -86,7 +86,7 @@ def _tree(record: ToolRecord) -> Node:
     tree = fields_of(record.fields, record.mask)
     if not record.is_list:
         return tree
-    return Node(children={name: Node() for name in LIST_MEMBERS} | {"items": tree})
+    return Node(children={**_BESIDE, "items": tree})
 
 
 def drop(mask: Mask, value: Any, outline: Outline | None = None) -> Any:
@@ -140,7 +140,8 @@ def sweep_faults(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-_SWEPT = Node("open")
+_SWEPT, _HIDDEN = Node("open"), Node("hidden")
+_BESIDE = dict.fromkeys(LIST_MEMBERS, Node())
 
 
 # -- fields that are listed ----------------------------------------------------------------------
@@ -276,16 +277,20 @@ def _changes(node: Node, outline: Outline) -> _Changes | None:
     None where that is another thing in each row, or too much.
     """
     found = _Changes(node.children is not None, outline.is_even, {}, {})
+    children = node.children or {}
     for name in outline.names:
-        child = (node.children or {}).get(name)
+        child = children.get(name)
         if child is None and node.rule == "open":
-            child = Node("hidden") if names_secret(name) else _SWEPT
+            child = _HIDDEN if names_secret(name) else _SWEPT
         elif child is None:
             # A name that might hold a value is shown as a number, which is its object's own.
             if not _KEY.fullmatch(name):
                 return None
-            child = Node("hidden")
-        if not _find_change(found, name, child, outline.inner.get(name)):
+            child = _HIDDEN
+        inner = outline.inner.get(name)
+        # Most members are listed and hold one value: nothing to do.
+        is_plain = inner is None and child.rule == "plain" and child.children is None
+        if not is_plain and not _find_change(found, name, child, inner):
             return None
     return found if len(found.markers) + len(found.inner) <= _MOST_CHANGES else None
 

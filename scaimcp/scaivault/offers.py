@@ -26,6 +26,7 @@ _REMEDIES = {
         f"Ask someone with {MODULE}:guards.manage to set enabled at"
         f" /v1/modules/scaimcp/{MODULE}/guards, and see that the platform has the module on."
     ),
+    "READ_ONLY": f"Ask someone with {MODULE}:guards.manage, or whoever manages this gateway.",
     "VAULT_TOKEN_UNSUPPORTED": "Sign in, and use that access token.",
 }
 

@@ -1,6 +1,6 @@
 """What leaves a tool: guarded, masked, cut, and with invisible characters made visible. Pure.
 
-`shape_result` first, `encode` last; nothing of a result is logged or shown before the first.
+`render` does all of it; nothing of a result is logged or shown before.
 Spec: scaivault 2.3 (listings), 2.5, 9.
 """
 
@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from scaimcp.scaivault.errors import VaultError, failed
-from scaimcp.scaivault.guards import ROW_LISTS, Guards, glob_passes, row_passes
-from scaimcp.scaivault.masking import LIST_MEMBERS, drop, mask
+from scaimcp.scaivault.errors import MARKER, VaultError, failed
+from scaimcp.scaivault.guards import ROW_LISTS, Guards, glob_passes, passing_rows
+from scaimcp.scaivault.masking import LIST_MEMBERS, drop, masked_json
+from scaimcp.scaivault.outline import outline_of
 from scaimcp.scaivault.places import changed_at
 from scaimcp.scaivault.records import ToolRecord
 
@@ -25,6 +26,8 @@ _MOST_HALVINGS = 3
 _MOST_DEPTH = 64
 _TOTALS = ("from", "to", "total_events", "successful_events", "failed_events")
 _NOTES = "metadata"
+_MARKER = MARKER.encode()
+_encode = msgspec.json.encode
 # Controls, bidirectional marks, zero-width and filler characters, variation selectors, tags:
 # whatever a reader does not see but a model reads.
 _INVISIBLE = re.compile(
@@ -34,8 +37,13 @@ _INVISIBLE = re.compile(
 )
 
 
-def shape_result(record: ToolRecord, result: dict[str, Any], guards: Guards) -> dict[str, Any]:
-    """Return a result as the guards let it be seen.
+def render(
+    record: ToolRecord,
+    result: dict[str, Any],
+    guards: Guards,
+    passed: list[dict[str, Any]] | None = None,
+) -> tuple[dict[str, Any], bytes]:
+    """Return a result as the guards let it be seen, and as JSON like `encode`.
 
     In this order: rows dropped, patterns hidden, totals only, fields dropped, values masked.
 
@@ -44,20 +52,34 @@ def shape_result(record: ToolRecord, result: dict[str, Any], guards: Guards) -> 
         result: what ScaiVault said; of a list ``items``, ``has_more``, ``next_cursor`` and
             ``truncated``, with whatever else dropped.
         guards: what holds.
+        passed: rows that are known to pass them; they are not looked at again where the result
+            holds this very list.
 
     Raises:
         VaultError: UPSTREAM_SHAPE_MISMATCH for a result that is nested too deep.
     """
-    if _is_deep(result):
+    shown = _rows_dropped(record, result, guards, passed)
+    outline = outline_of(shown)
+    if outline is None and _is_deep(shown):
         raise failed("UPSTREAM_SHAPE_MISMATCH", "The answer of ScaiVault is nested too deep.")
-    shown = _rows_dropped(record, result, guards)
-    if guards.is_limited:
-        shown = _patterns_hidden(record, shown, guards)
-        if any(check.kind == "totals" for check in record.checks):
-            shown = {name: shown[name] for name in _TOTALS if name in shown}
-    shown = drop(record.mask, shown)
-    shown = mask(record, shown) if guards.mask_values else shown
-    return _cut(record, shown)
+    left = _limited(record, shown, guards) if guards.is_limited else shown
+    left = drop(record.mask, left, outline)
+    if left is not shown:
+        outline = outline_of(left)
+    if guards.mask_values:
+        shown, encoded = masked_json(record, left, outline)
+    else:
+        shown, encoded = left, _encode(left)
+    cut = shown if len(encoded) <= MOST_TEXT else _cut(record, shown)
+    return cut, _all_visible(encoded if cut is shown else _encode(cut))
+
+
+def _limited(record: ToolRecord, shown: dict[str, Any], guards: Guards) -> dict[str, Any]:
+    """Return what path guards leave of a result, rows aside."""
+    shown = _patterns_hidden(record, shown, guards)
+    if any(check.kind == "totals" for check in record.checks):
+        return {name: shown[name] for name in _TOTALS if name in shown}
+    return shown
 
 
 def _is_deep(value: Any) -> bool:
@@ -75,14 +97,19 @@ def _parts(holder: Any) -> Iterable[Any]:
     return holder if isinstance(holder, list) else ()
 
 
-def _rows_dropped(record: ToolRecord, result: dict[str, Any], guards: Guards) -> dict[str, Any]:
+def _rows_dropped(
+    record: ToolRecord,
+    result: dict[str, Any],
+    guards: Guards,
+    passed: list[dict[str, Any]] | None,
+) -> dict[str, Any]:
     kept = LIST_MEMBERS if record.is_list else tuple(result)
     shown = {name: value for name, value in result.items() if name in kept}
     for name in ROW_LISTS:
         rows = shown.get(name)
-        if name in shown:
+        if name in shown and (passed is None or rows is not passed):
             listed = rows if isinstance(rows, list) else [rows]
-            shown[name] = [row for row in listed if row_passes(record, row, guards)]
+            shown[name] = passing_rows(record, listed, guards)
     return shown
 
 
@@ -110,18 +137,34 @@ def _patterns_hidden(record: ToolRecord, shown: dict[str, Any], guards: Guards) 
 
 
 def _cut(record: ToolRecord, shown: dict[str, Any]) -> dict[str, Any]:
-    """Return a result with long texts of metadata and audit cut; secret values never are."""
+    """Return a result with long texts of metadata and audit cut; secret values never are.
+
+    What has none is returned as it is.
+    """
     if record.group == "audit":
-        return {name: _cut_text(value) for name, value in shown.items()}
+        return {n: _cut_text(v) for n, v in shown.items()} if _has_long(shown) else shown
     if record.is_list and isinstance(shown.get("items"), list):
-        return {**shown, "items": [_notes_cut(row) for row in shown["items"]]}
-    return {**shown, **_notes_cut(shown)}
+        items = shown["items"]
+        is_long = _has_long([row.get(_NOTES) for row in items if isinstance(row, dict)])
+        return {**shown, "items": [_notes_cut(row) for row in items]} if is_long else shown
+    return {**shown, **_notes_cut(shown)} if _has_long([shown.get(_NOTES)]) else shown
 
 
 def _notes_cut(holder: Any) -> Any:
     if isinstance(holder, dict) and _NOTES in holder:
         return {**holder, _NOTES: _cut_text(holder[_NOTES])}
     return holder
+
+
+def _has_long(holder: dict[str, Any] | list[Any]) -> bool:
+    """Tell whether a text in there, at any depth, has to be cut."""
+    for value in holder.values() if isinstance(holder, dict) else holder:
+        if isinstance(value, str):
+            if len(value) > MOST_TEXT:
+                return True
+        elif isinstance(value, dict | list) and _has_long(value):
+            return True
+    return False
 
 
 def _cut_text(value: Any) -> Any:
@@ -150,7 +193,15 @@ def _escaped(found: re.Match[str]) -> str:
 
 def encode(shown: Any) -> bytes:
     """Return a result as JSON in which every character can be seen."""
-    return visible(msgspec.json.encode(shown).decode()).encode()
+    return _all_visible(_encode(shown))
+
+
+def _all_visible(encoded: bytes) -> bytes:
+    others = encoded.replace(_MARKER, b"")
+    if others.isascii() and b"\x7f" not in others:
+        # JSON has written all other controls as escapes.
+        return encoded
+    return visible(encoded.decode()).encode()
 
 
 # -- size ----------------------------------------------------------------------------------------

@@ -8,6 +8,9 @@ Spec: scaivault 1 (shorthands), 2.3.
 from __future__ import annotations
 
 import re
+from fnmatch import translate
+from functools import lru_cache
+from typing import Any
 
 MOST_CHARS = 512
 MOST_SEGMENTS = 10
@@ -21,6 +24,8 @@ IDENTITY_PATTERN = r"^(user|sa|group|system|dynamic):[A-Za-z0-9_.@+-]{1,128}$"
 # A path that ends like this would turn one route into another.
 _RESERVED_LAST = frozenset({"versions", "rotate", "metadata"})
 _RESERVED = frozenset({"batch"})
+# The same grammar, of which the matcher tries each part once.
+_PATH_AT_ONCE = r"[a-z0-9_-]++(?:/[a-z0-9_-]++){0,9}+"
 _PATH = re.compile(r"[a-z0-9_-]+(?:/[a-z0-9_-]+){0,9}", re.ASCII)
 _ID = re.compile(ID_PATTERN[1:-1], re.ASCII)
 _NAME = re.compile(NAME_PATTERN[1:-1], re.ASCII)
@@ -106,6 +111,58 @@ def covers(entry: str, path: str) -> bool:
     return not entry or path == entry or path.startswith(f"{entry}/")
 
 
+Entries = tuple[str, ...]
+
+
+def is_within(path: str, allowed: Entries | None, denied: Entries) -> bool:
+    """Tell whether a path is one, no denied entry covers it and an allowed one does.
+
+    A path that ends like a route is one here.
+
+    Args:
+        path: without a final ``/``.
+        allowed: None for no limit.
+        denied: they win.
+    """
+    return len(path) <= MOST_CHARS and _within(allowed, denied).fullmatch(f"{path}\n") is not None
+
+
+def are_within(paths: list[Any], allowed: Entries | None, denied: Entries) -> bool:
+    """Tell whether all of many paths are texts and are within."""
+    try:
+        # No path holds the end of a line, so together they can be matched in one go.
+        lines = "\n".join([*paths, ""])
+    except TypeError:
+        return False
+    is_short = max(map(len, paths), default=0) <= MOST_CHARS
+    is_each = lines.count("\n") == len(paths)
+    return is_short and is_each and _all_within(allowed, denied).fullmatch(lines) is not None
+
+
+@lru_cache(maxsize=64)
+def _within(allowed: Entries | None, denied: Entries) -> re.Pattern[str]:
+    return re.compile(_line_within(allowed, denied), re.ASCII)
+
+
+@lru_cache(maxsize=64)
+def _all_within(allowed: Entries | None, denied: Entries) -> re.Pattern[str]:
+    return re.compile(f"(?:{_line_within(allowed, denied)})*+", re.ASCII)
+
+
+def _line_within(allowed: Entries | None, denied: Entries) -> str:
+    """Return the pattern of one path and the end of its line."""
+    wanted = "" if allowed is None else f"(?={_covered(allowed)})"
+    refused = f"(?!{_covered(denied)})" if denied else ""
+    return f"{refused}{wanted}{_PATH_AT_ONCE}\n"
+
+
+def _covered(entries: Entries) -> str:
+    """Return the pattern of how a path begins that an entry covers; of nothing for no entry."""
+    if "" in entries:
+        return ""
+    return f"(?:{'|'.join(map(re.escape, entries))})[/\n]" if entries else "(?!)"
+
+
 def glob_base(glob: str) -> str:
     """Return the segments before the first one with a wildcard, "" if there are none."""
     base: list[str] = []
@@ -123,21 +180,20 @@ def glob_matches(glob: str, path: str) -> bool:
     none included; but a leading ``**/`` stands for at least one. Spec: scaivault 7.
     """
     pattern, segments = glob.split("/"), path.split("/")
-    if pattern[0] == "**" and len(pattern) > 1:
-        return any(_segments_match(pattern[1:], segments[at:]) for at in range(1, len(segments)))
-    return _segments_match(pattern, segments)
-
-
-def _segments_match(pattern: list[str], segments: list[str]) -> bool:
-    if not pattern:
-        return not segments
-    if pattern[0] == "**":
-        return any(_segments_match(pattern[1:], segments[at:]) for at in range(len(segments) + 1))
-    if not segments or not _segment_matches(pattern[0], segments[0]):
-        return False
-    return _segments_match(pattern[1:], segments[1:])
-
-
-def _segment_matches(pattern: str, segment: str) -> bool:
-    parts = [re.escape(c) if c not in "*?" else {"*": ".*", "?": "."}[c] for c in pattern]
-    return re.fullmatch("".join(parts), segment) is not None
+    least = 1 if pattern[0] == "**" and len(pattern) > 1 else 0
+    # How many segments are used up, every way at once: globs that ScaiVault holds are anybody's,
+    # and trying one way after another takes longer with each star.
+    reached = {0}
+    for wanted in pattern:
+        if wanted == "**":
+            reached = set(range(min(reached) + least, len(segments) + 1))
+            least = 0
+        else:
+            reached = {
+                here + 1
+                for here in reached
+                if here < len(segments) and re.match(translate(wanted), segments[here])
+            }
+        if not reached:
+            return False
+    return len(segments) in reached

@@ -17,7 +17,7 @@ from scaimcp.audit import store as audit
 from scaimcp.errors import RequestRefused
 from scaimcp.postgres import Database, DatabaseUnavailable
 from scaimcp.scaivault import store
-from scaimcp.scaivault.errors import VaultError, failed
+from scaimcp.scaivault.errors import VaultError, failed, guards_unavailable
 from scaimcp.scaivault.guards import Guards, meet
 from scaimcp.scaivault.profile import GuardProfile, ProfileInvalid, described
 from scaimcp.scaivault.store import StoredProfile
@@ -29,7 +29,6 @@ from scaimcp.versions.store import raise_version
 FRESH_SECONDS = 5.0
 WAIT_SECONDS = 3.0
 _PAUSE_SECONDS = 1.0
-_RETRY_SECONDS = 5
 _TENANTS = 10_000
 _log = get_logger("scaimcp.scaivault")
 
@@ -100,11 +99,7 @@ class GuardProfiles:
             if held is None:
                 held = await self._read(entry, tenant_id)
         if held is None:
-            raise failed(
-                "GUARDS_UNAVAILABLE",
-                "The guards of ScaiVault cannot be loaded; nothing was called.",
-                retry_after=_RETRY_SECONDS,
-            )
+            raise guards_unavailable()
         return held
 
     def changed(self, tenant_id: str) -> None:

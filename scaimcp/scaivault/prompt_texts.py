@@ -37,7 +37,7 @@ def investigation(given: Mapping[str, Any], *, is_read_only: bool) -> str:
     window = _window(given)
     identity = f" and identity_id {given['identity']}" if "identity" in given else ""
     proposal = (
-        "Propose steps, such as rotating the secret or changing a policy. "
+        "Propose steps, such as rotating the secret, changing a policy or revoking access. "
         f"{_BY_A_PERSON if is_read_only else 'Wait for approval before any of them.'}"
     )
     return _steps(

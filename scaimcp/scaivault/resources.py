@@ -79,6 +79,8 @@ def demand(record: ToolRecord, who: Who) -> None:
     Raises:
         VaultError: TOOL_NOT_FOUND, READ_ONLY or PERMISSION_DENIED.
     """
+    if not has_group(record, who.guards):
+        raise failed("TOOL_NOT_FOUND", "There is no such resource: its tool group is off.")
     check_tool(record, who.guards)
     if not who.may(record):
         raise failed("PERMISSION_DENIED", f"This needs scaivault:{record.permission}.")

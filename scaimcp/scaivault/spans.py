@@ -30,7 +30,8 @@ def with_span(arguments: Mapping[str, Any], begin: str, now: datetime) -> dict[s
         now: time of day.
 
     Raises:
-        VaultError: INVALID_ARGUMENTS for a begin that is not before now, or too long ago.
+        VaultError: INVALID_ARGUMENTS for a begin that is not before now, or too long ago, and for
+            an end that has no day before it.
     """
     if "from" in arguments:
         end = moment_of(arguments["to"]) if "to" in arguments else now
@@ -38,13 +39,21 @@ def with_span(arguments: Mapping[str, Any], begin: str, now: datetime) -> dict[s
         if faults:
             raise invalid_arguments(faults)
         return dict(arguments)
+    return {**arguments, "from": begin or written(_day_before(arguments, now))}
+
+
+def _day_before(arguments: Mapping[str, Any], now: datetime) -> datetime:
     end = moment_of(arguments["to"]) if "to" in arguments else now
-    return {**arguments, "from": begin or written(end - USUAL)}
+    try:
+        return end - USUAL
+    except OverflowError:
+        raise invalid_arguments([("to", "is too long ago")]) from None
 
 
 def written(moment: datetime) -> str:
     """Return a moment in UTC, to the second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime leaves out the zeros of an early year.
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def read_moment(value: Any) -> datetime | None:

@@ -12,6 +12,7 @@ from scaimcp.scaivault.profile import FIRST, GuardProfile, described, read_profi
 _READ = """
 SELECT profile, version, updated_by, updated_at FROM scaivault_guard_profiles WHERE tenant_id = $1
 """
+_LOCK = f"{_READ} FOR UPDATE"
 _BEGIN = """
 INSERT INTO scaivault_guard_profiles (tenant_id, profile, version, updated_by, updated_at)
 VALUES ($1, $2::jsonb, 0, '', now()) ON CONFLICT (tenant_id) DO NOTHING
@@ -57,7 +58,7 @@ async def lock(connection: Any, tenant_id: str) -> StoredProfile:
         ProfileInvalid: as `read`.
     """
     await connection.execute(_BEGIN, tenant_id, _encoded(FIRST))
-    return _stored(await connection.fetchrow(f"{_READ} FOR UPDATE", tenant_id))
+    return _stored(await connection.fetchrow(_LOCK, tenant_id))
 
 
 async def write(

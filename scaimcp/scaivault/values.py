@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import msgspec
@@ -55,14 +55,17 @@ def seconds_of(duration: str) -> int:
 
 
 def moment_of(text: str) -> datetime:
-    """Return a moment written as in RFC 3339, which has a zone.
+    """Return, in UTC, a moment written as in RFC 3339, which has a zone.
 
     Raises:
-        ValueError: it is none, such as 31 February.
+        ValueError: it is none, such as 31 February, or in UTC outside of the years 1 to 9999.
     """
     if not _TIME.fullmatch(text):
         raise ValueError("not a time")
-    return datetime.fromisoformat(text.upper().replace(" ", "T"))
+    try:
+        return datetime.fromisoformat(text.upper().replace(" ", "T")).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("not a time") from None
 
 
 def is_duration(text: str) -> bool:

@@ -19,6 +19,7 @@ from scaimcp.errors import SettingsError
 from scaimcp.settings import environment
 from scaimcp.vaultserver.environment import Config, TokenMissing, read_config
 from scaimcp.vaultserver.signals import leave_at_once
+from scaimcp.vaultserver.streams import safe_streams, write_all
 
 NAME = "scaivault-mcp"
 HELP = """\
@@ -42,6 +43,7 @@ Remote use:  MCP_AUTH_TOKEN or MCP_AUTH_TOKEN_FILE  MCP_ALLOWED_ORIGINS
 Guards and tokens have no command-line option. A safe start: read-only, masked, one allowed path.
 Exit codes: 0 ok, 1 failure, 2 token missing or refused, 3 lock or access refused, 5 bad configuration.
 """  # noqa: E501 - these are the lines of the contract
+_STDOUT = 1
 EXIT_FAILURE, EXIT_TOKEN, EXIT_CONFIGURATION = 1, 2, 5
 _OPTIONS = {"transport": "MCP_TRANSPORT", "host": "MCP_HOST", "port": "PORT"}
 _IDENTITY = "scaimcp.vaultserver.identity"
@@ -66,6 +68,11 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     leave_at_once()
+    with safe_streams():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     is_debug = False
     try:
         options = _parser().parse_args(arguments)
@@ -106,15 +113,18 @@ def _config(given: Mapping[str, str], options: argparse.Namespace) -> Config:
 
 def _run(config: Config, *, is_check: bool) -> int:
     level = "debug" if config.is_debug else config.log_level
-    import_module(_LOGS).configure_logs(level, "json", time_key="time")
+    logs = import_module(_LOGS)
+    logs.configure_logs(level, "json", time_key="time")
     holder = import_module(_IDENTITY).TokenHolder(config.token, config.token_file)
     warnings = list(config.read.warnings)
     if holder.is_open_to_others():
         warnings.append("SCAIVAULT_TOKEN_FILE can be read by others than its owner")
-    for warning in warnings:
-        _say(f"warning: {warning}")
     if is_check:
+        for warning in warnings:
+            _say(f"warning: {warning}")
         return _check(config)
+    for warning in warnings:
+        logs.get_logger("scaimcp.vaultserver").warning(warning)
     if config.transport == "stdio":
         asyncio.run(import_module(_STDIO).serve_stdio(config))
         return 0
@@ -132,8 +142,8 @@ def _check(config: Config) -> int:
         lines = asyncio.run(checking.check(config))
     except checking.CheckFailed as error:
         return _failed(error.exit_code, str(error))
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
+    # Past the buffer, which the interpreter would empty once more at its end.
+    write_all(_STDOUT, ("\n".join(lines) + "\n").encode())
     return 0
 
 

@@ -131,8 +131,20 @@ class Conversation:
 
         Args:
             body: one JSON text.
-            done: called once when the message has been dealt with.
+            done: called once when the message has been dealt with, however that ended.
+
+        Raises:
+            ClientGone: the answer of a refused message cannot be written.
         """
+        is_running = False
+        try:
+            is_running = await self._take(body, done)
+        finally:
+            if done is not None and not is_running:
+                done()
+
+    async def _take(self, body: bytes, done: Callable[[], None] | None) -> bool:
+        """Return whether the message has a task that calls `done`."""
         try:
             incoming = read_incoming(body)
             if incoming.message_id is not None:
@@ -141,17 +153,16 @@ class Conversation:
                 raise _too_early()
         except ProtocolError as error:
             await self._refuse(error, _id_of(body))
-        else:
-            if incoming.method == "initialize" and incoming.message_id is not None:
-                # What comes next may rely on it.
-                await self._answer(body, incoming)
-            elif incoming.message_id is not None or incoming.method == BATCH:
-                self._start(body, incoming, done)
-                return
-            elif incoming.cancelled is not None:
-                self._cancel(incoming.cancelled)
-        if done is not None:
-            done()
+            return False
+        if incoming.method == "initialize" and incoming.message_id is not None:
+            # What comes next may rely on it.
+            await self._answer(body, incoming)
+        elif incoming.message_id is not None or incoming.method == BATCH:
+            self._start(body, incoming, done)
+            return True
+        elif incoming.cancelled is not None:
+            self._cancel(incoming.cancelled)
+        return False
 
     async def refuse_long(self) -> None:
         """Answer a message that was too long to be read."""
@@ -223,11 +234,12 @@ class Conversation:
             is_headless=True,
         )
         try:
-            await self._parts.dispatcher.handle(request, body)
+            try:
+                await self._parts.dispatcher.handle(request, body)
+            except GatewayError as error:
+                await exchange.refuse(error, incoming.message_id)
         except ClientGone:
             return
-        except GatewayError as error:
-            await exchange.refuse(error, incoming.message_id)
         self._settle(exchange)
 
     def _settle(self, exchange: MessageExchange) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable
 
-from scaimcp.auth import admittance
+from scaimcp.auth import admittance, challenge
 from scaimcp.deadline import Deadline
 from scaimcp.errors import GatewayError, RequestRefused
 from scaimcp.server.asgi import HeaderLines, Receive, Scope, Send
@@ -104,9 +104,8 @@ class Edge:
             return
         given = admittance.bearer(raw)
         if given is None or not _is_same(given, self._bearer):
-            refused = RequestRefused(
-                "AUTH_INVALID_TOKEN", "The bearer is missing or wrong.", http_status=401
-            )
+            code = challenge.MISSING if given is None else challenge.INVALID
+            refused = RequestRefused(code, "The bearer is missing or wrong.", http_status=401)
             refused.challenge = "Bearer"
             raise refused
 

@@ -24,7 +24,8 @@ TRANSPORTS: tuple[Transport, ...] = ("stdio", "sse", "streamable-http")
 LEAST_AUTH_CHARS = 32
 FILE_BYTES = 16_384
 _LEVELS = ("debug", "info", "warning", "error")
-_TOKEN = re.compile(r"[\x21-\x7e]{8,16384}", re.ASCII)
+_LEAST_CHARS = 8
+_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}", re.ASCII)
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,7}(\.[0-9]{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,7}", re.ASCII)
@@ -125,8 +126,12 @@ def is_loopback(host: str) -> bool:
 # -- tokens --------------------------------------------------------------------------------------
 
 
-def token_in(content: bytes) -> Secret:
+def token_in(content: bytes, least: int = _LEAST_CHARS) -> Secret:
     """Return the token in the first line of a file.
+
+    Args:
+        content: of the file.
+        least: characters that the token must have.
 
     Raises:
         TokenMissing: the file is too large, or its first line is empty.
@@ -137,7 +142,7 @@ def token_in(content: bytes) -> Secret:
     line = content.partition(b"\n")[0].removesuffix(b"\r").decode("latin-1")
     if not line:
         raise TokenMissing("the token file holds no token")
-    return _token(line)
+    return _token(line, least)
 
 
 def _vault_token(environment: Mapping[str, str], read_file: ReadFile) -> tuple[Secret, str]:
@@ -169,7 +174,9 @@ def _auth_token(environment: Mapping[str, str], read_file: ReadFile) -> Secret |
         return None
     value = environment[given[0]]
     try:
-        token = token_in(read_file(value)) if given[0].endswith("_FILE") else _token(value)
+        is_file = given[0].endswith("_FILE")
+        least = LEAST_AUTH_CHARS
+        token = token_in(read_file(value), least) if is_file else _token(value, least)
     except OSError as error:
         reason = error.strerror or "unreadable"
         raise SettingsError(f"MCP_AUTH_TOKEN_FILE cannot be read: {reason}") from None
@@ -177,14 +184,12 @@ def _auth_token(environment: Mapping[str, str], read_file: ReadFile) -> Secret |
         raise SettingsError(f"MCP_AUTH_TOKEN_FILE cannot be used: {error.message}") from None
     except ValueError as error:
         raise SettingsError(f"{given[0]} {error}") from None
-    if len(token.reveal()) < LEAST_AUTH_CHARS:
-        raise SettingsError(f"{given[0]} must have at least {LEAST_AUTH_CHARS} characters")
     return token
 
 
-def _token(value: str) -> Secret:
-    if not _TOKEN.fullmatch(value):
-        raise ValueError("must be 8 to 16384 visible ASCII characters")
+def _token(value: str, least: int = _LEAST_CHARS) -> Secret:
+    if not _TOKEN.fullmatch(value) or len(value) < least:
+        raise ValueError(f"must be {least} to 16384 visible ASCII characters")
     return Secret(value)
 
 

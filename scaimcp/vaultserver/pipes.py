@@ -9,8 +9,11 @@ import asyncio
 import contextlib
 import os
 import queue
+import select
 import threading
 from collections.abc import Callable, Iterator
+
+from scaimcp.vaultserver.streams import wait_for, write_all
 
 MOST_LINE_BYTES = 1024 * 1024
 _CHUNK = 64 * 1024
@@ -94,10 +97,14 @@ class LineReader:
         self._hand_over(b"")
 
     def _chunk(self) -> bytes:
-        try:
-            return os.read(self._descriptor, _CHUNK)
-        except OSError:
-            return b""
+        while True:
+            try:
+                return os.read(self._descriptor, _CHUNK)
+            except BlockingIOError:
+                # Another process has made it so.
+                wait_for(self._descriptor, select.POLLIN)
+            except OSError:
+                return b""
 
     def _hand_over(self, line: bytes | None) -> None:
         self._room.acquire()
@@ -136,8 +143,7 @@ class LineWriter:
         while True:
             line, written = self._waiting.get()
             try:
-                while line:
-                    line = line[os.write(self._descriptor, line) :]
+                write_all(self._descriptor, line)
             except OSError:
                 self._tell(self.broken.set)
             self._tell(written.set_result, None)

@@ -63,7 +63,8 @@ async def _read(reader: LineReader, talk: Conversation, room: asyncio.Semaphore)
 
 def protocol_only() -> int:
     """Return a descriptor of stdout for the protocol; whatever else is printed goes to stderr."""
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     own = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)
     return own

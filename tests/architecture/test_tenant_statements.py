@@ -1,4 +1,4 @@
-"""Every statement of the remote servers' stores names the tenant of each table it touches.
+"""Every statement on remote servers and on vault guards names the tenant of each table it touches.
 
 Only the workers' scans for what is due cross tenants; their names hold ``DUE``. One statement
 finds the tenant of a question: a user who has signed in through a browser names none.
@@ -16,17 +16,18 @@ import pytest
 
 from scaimcp.remotes import stores
 
-STORES = sorted(path.stem for path in Path(stores.__path__[0]).glob("*store.py"))
+STORES = [
+    *(f"scaimcp.remotes.stores.{path.stem}" for path in Path(stores.__path__[0]).glob("*store.py")),
+    "scaimcp.scaivault.store",
+]
 STATEMENT = re.compile(r"\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH)\b")
-TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(remote_\w+)(?:\s+(?:AS\s+)?([a-z])\b)?")
+TABLE = re.compile(
+    r"\b(?:FROM|JOIN|INTO|UPDATE)\s+((?:remote|scaivault)_\w+)(?:\s+(?:AS\s+)?([a-z])\b)?"
+)
 CALLS = {"execute", "executemany", "fetch", "fetchrow", "fetchval", "cursor", "prepare"}
 DUE = {"_DUE_ANNOUNCING", "_DUE_CHECKS", "_DUE_DISCOVERIES", "_EXPIRE_DUE", "_PRUNE_DUE"}
 
 ANY_TENANT = {"_ANY_TENANT_OF_QUESTION"}
-
-
-def module(name: str) -> ModuleType:
-    return importlib.import_module(f"scaimcp.remotes.stores.{name}")
 
 
 def statements(store: ModuleType) -> dict[str, str]:
@@ -49,23 +50,22 @@ def names_its_tenants(statement: str) -> bool:
 
 
 def test_the_stores_are_found() -> None:
-    assert {"store", "state_store", "capability_store", "change_store", "approval_store"} <= set(
-        STORES
-    )
+    remote = {"store", "state_store", "capability_store", "change_store", "approval_store"}
+    assert {f"scaimcp.remotes.stores.{name}" for name in remote} <= set(STORES)
 
 
-@pytest.mark.parametrize("name", STORES)
+@pytest.mark.parametrize("name", sorted(STORES))
 def test_every_statement_names_the_tenant_but_due_scans(name: str) -> None:
-    found = statements(module(name))
+    found = statements(importlib.import_module(name))
     assert found
     without = {one for one, statement in found.items() if not names_its_tenants(statement)}
     assert without == (DUE | ANY_TENANT) & set(found)
     assert without == {one for one in found if "DUE" in one or "ANY_TENANT" in one}
 
 
-@pytest.mark.parametrize("name", STORES)
+@pytest.mark.parametrize("name", sorted(STORES))
 def test_only_constant_statements_are_executed(name: str) -> None:
-    store = module(name)
+    store = importlib.import_module(name)
     known = statements(store)
     tree = ast.parse(Path(str(store.__file__)).read_text())
     calls = [
@@ -94,6 +94,7 @@ def test_only_constant_statements_are_executed(name: str) -> None:
         "UPDATE remote_server_state SET status = $1 WHERE server_id = $2",
         "DELETE FROM remote_servers WHERE id = $1",
         "INSERT INTO remote_tool_pins (server_id) VALUES ($1)",
+        "UPDATE scaivault_guard_profiles SET version = 1 WHERE version = $1",
     ],
 )
 def test_the_check_sees_a_missing_tenant(statement: str) -> None:

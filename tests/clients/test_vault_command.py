@@ -1,6 +1,7 @@
-"""Inspector and both TypeScript SDKs start ``scaivault-mcp`` themselves and talk over stdio."""
+"""Inspector and both TypeScript SDKs talk to ``scaivault-mcp``: over stdio, HTTP and HTTP+SSE."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -10,12 +11,22 @@ import pytest_asyncio
 from scaimcp.dev.vault.config import VaultConfig
 from scaimcp.dev.vault.server import Served, serve_vault
 from scaimcp.scaivault.catalogue import TOOLS
-from tests.clients.node import HERE, INSPECTOR, Answer, package_file, parse_inspector, run_node
-from tests.integration.scaivault.child import COMMAND, environment
+from tests.clients.node import (
+    HERE,
+    INSPECTOR,
+    Answer,
+    Call,
+    Session,
+    package_file,
+    parse_inspector,
+    run_inspector,
+    run_node,
+    run_ts,
+)
+from tests.integration.scaivault.child import AUTH_TOKEN, COMMAND, SECRET, environment, web
 
 pytestmark = pytest.mark.slow
 
-SECRET = "integrations/stripe/api-key"
 NAMES = [record.name for record in TOOLS]
 SDKS = [
     ("v1", "legacy", None),
@@ -82,3 +93,47 @@ async def test_inspectors_command_line_lists_and_calls(
     assert "migrate-from-env" in str(prompts)
     resources = await inspect(program, era, "--method", "resources/list")
     assert "scaivault://guards" in str(resources)
+
+
+HTTP = [
+    ("sdk_v1.mjs", "legacy", "2025-11-25"),
+    ("client_v2.mjs", "legacy", "2025-11-25"),
+    ("client_v2.mjs", "auto", "2026-07-28"),
+    ("client_v2.mjs", "2026-07-28", "2026-07-28"),
+]
+READ = Call("scaivault_read_secret", {"path": SECRET})
+
+
+@pytest.mark.parametrize(("script", "era", "revision"), HTTP)
+async def test_a_typescript_client_lists_and_calls_over_http(
+    vault: Served, script: str, era: str, revision: str
+) -> None:
+    async with web("streamable-http", vault.url, MCP_AUTH_TOKEN=AUTH_TOKEN) as running:
+        session = Session("one", AUTH_TOKEN, era, (READ,))
+        answer = (await run_ts(script, f"{running.url}/mcp", [session]))["one"]
+        stranger = Session("two", "wrong", era, (READ,))
+        refused = (await run_ts(script, f"{running.url}/mcp", [stranger]))["two"]
+    assert (answer.error, answer.protocol_version, answer.names) == (None, revision, NAMES)
+    assert answer.results[0].structured_content["data"] == {"key": "stripe-demo-key"}
+    assert refused.error is not None
+
+
+async def test_a_typescript_client_lists_and_calls_over_sse(vault: Served) -> None:
+    async with web("sse", vault.url, MCP_AUTH_TOKEN=AUTH_TOKEN) as running:
+        session = Session("one", AUTH_TOKEN, "legacy", (READ,))
+        answer = (await run_ts("sse.mjs", f"{running.url}/sse", [session]))["one"]
+    assert (answer.error, answer.names) == (None, NAMES)
+    assert answer.results[0].structured_content["data"] == {"key": "stripe-demo-key"}
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_inspectors_command_line_lists_and_calls_over_http(vault: Served, era: str) -> None:
+    options = ("--tool-name", "scaivault_read_secret", "--tool-arg", f"path={SECRET}")
+    async with web("streamable-http", vault.url, MCP_AUTH_TOKEN=AUTH_TOKEN) as running:
+        ask = partial(run_inspector, f"{running.url}/mcp", AUTH_TOKEN, era)
+        listed = await ask("tools/list")
+        result = await ask("tools/call", *options)
+    assert (listed.code, result.code) == (0, 0), result.stderr
+    assert listed.result is not None
+    assert [tool["name"] for tool in listed.result["tools"]] == NAMES
+    assert "stripe-demo-key" in str(result.result)

@@ -58,6 +58,10 @@ class Faults:
         """Take all back."""
         self._queue.clear()
 
+    def __len__(self) -> int:
+        """Return how many wait for a request."""
+        return len(self._queue)
+
     def take(self, method: str, path: str) -> Fault | None:
         """Return what this request gets; None leaves it alone."""
         for fault in self._queue:

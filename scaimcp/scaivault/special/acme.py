@@ -13,7 +13,7 @@ from scaimcp.scaivault.special.pki import CERTIFICATE, certificate_pem, stated_i
 POLL_SECONDS = 2.0
 _ORDER = "/v1/pki/acme/orders/{order_id}"
 _COMPLETE = _ORDER + "/challenges/{challenge_id}/complete"
-_SETTLED = frozenset({"valid", "invalid"})
+_SETTLED = ("valid", "invalid")
 _WHOLE = ("certificate", "ca_chain", "not_after")
 
 
@@ -35,7 +35,9 @@ async def request_certificate(job: Job) -> Result:
         return await _settled(job, order, order_id)
     except VaultError as error:
         # The order is there and can be gone on with by its id.
-        error.members = {"details": {"order_id": str(order_id)}, **error.members}
+        details = error.members.get("details")
+        told = details if isinstance(details, dict) else {}
+        error.members = {**error.members, "details": {**told, "order_id": str(order_id)}}
         raise
 
 

@@ -30,9 +30,9 @@ _SHOWN_PATHS = PathCheck("show", "config.*_path")
 _STATEMENT = Text(1, 4_096)
 _SETTINGS = Record(
     (
-        need("plugin", Enum(("postgresql", "mysql", "mongodb", "redis")), "Kind of database."),
-        need("connection_url", Text(1, 2_048), "Where it is, with {{username}} and {{password}} "
-             "in place of the login."),
+        may("plugin", Enum(("postgresql", "mysql", "mongodb", "redis")), "Kind of database."),
+        may("connection_url", Text(1, 2_048), "Where a database is, with {{username}} and "
+            "{{password}} in place of the login."),
         need("root_credentials_path", PATH, "Secret that holds the login."),
     ),
     takes_scalars=True,

@@ -64,7 +64,6 @@ TOOLS = (
         description="Create a rotation policy (class write). Holds no secret value.",
         hints="0000",
         fields=f"{_ROW} warn_before secret_policy_id webhook_ids created_at",
-        special="create_rotation_policy",
     ),
     ToolRecord(
         code="RO3",

@@ -19,6 +19,7 @@ import aiohttp
 import msgspec
 
 from scaimcp.dev.vault.fixture import AGENT
+from scaimcp.dev.vault.server import Served
 from tests.waiting import DEADLINE
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,6 +30,18 @@ META = {
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 AUTH_TOKEN = "inbound-token-of-thirty-two-characters"
+SECRET = "integrations/stripe/api-key"
+VALUE = "stripe-demo-key"
+PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+_CLIENT = {"name": "test", "version": "1"}
+_HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": _CLIENT}
+INITIALIZE: dict[str, Any] = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": _HELLO}
+READ: dict[str, Any] = {
+    "jsonrpc": "2.0",
+    "id": 2,
+    "method": "tools/call",
+    "params": {"name": "scaivault_read_secret", "arguments": {"path": SECRET}},
+}
 _KEPT = ("PATH", "HOME", "TMPDIR")
 # More than any answer here.
 _LINE_BYTES = 16 * 1024 * 1024
@@ -176,10 +189,15 @@ async def started(env: Mapping[str, str], *arguments: str) -> AsyncIterator[Chil
                 await process.wait()
 
 
-def free_port() -> int:
+def has_arrived(served: Served) -> bool:
+    """Tell whether every request for which a fault was queued has reached the vault."""
+    return len(served.vault.faults) == 0
+
+
+def free_port(host: str = "127.0.0.1") -> int:
     """Return a port that was free a moment ago: the command takes no 0."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
@@ -212,9 +230,56 @@ async def web(transport: str, url: str, **more: str) -> AsyncIterator[Web]:
 
     ``{port}`` in a value stands for its port.
     """
-    port = free_port()
+    host = more.get("MCP_HOST", "127.0.0.1").strip("[]")
+    port = free_port(host)
     named = {name: value.replace("{port}", str(port)) for name, value in more.items()}
     env = environment(url, MCP_TRANSPORT=transport, PORT=str(port), **named)
     async with started(env) as child, aiohttp.ClientSession() as http:
         await child.said('"listening"')
-        yield Web(child, f"http://127.0.0.1:{port}", http)
+        shown = f"[{host}]" if ":" in host else host
+        yield Web(child, f"http://{shown}:{port}", http)
+
+
+@dataclass
+class EventStream:
+    """An open ``GET /sse``."""
+
+    running: Web
+    answer: aiohttp.ClientResponse
+    target: str = ""
+
+    async def event(self) -> tuple[str, str]:
+        """Return name and data of the next event; comments are passed over."""
+        name = ""
+        async with asyncio.timeout(DEADLINE):
+            while line := (await self.answer.content.readline()).decode().strip():
+                if line.startswith("event: "):
+                    name = line.removeprefix("event: ")
+                if line.startswith("data: "):
+                    await self.answer.content.readline()
+                    return name, line.removeprefix("data: ")
+        return "", ""
+
+    async def send(self, message: Any) -> int:
+        """Post a message; return the status."""
+        return (await self.running.post(message, self.target))[0]
+
+    async def ask(self, message: Any) -> Any:
+        assert await self.send(message) == 202
+        name, data = await self.event()
+        assert name == "message"
+        return msgspec.json.decode(data)
+
+
+@asynccontextmanager
+async def opened(running: Web, **headers: str) -> AsyncIterator[EventStream]:
+    timeout = aiohttp.ClientTimeout(total=None)
+    async with running.http.get(
+        running.url + "/sse", headers=headers, timeout=timeout, read_bufsize=2**22
+    ) as answer:
+        assert answer.status == 200
+        assert answer.content_type == "text/event-stream"
+        stream = EventStream(running, answer)
+        name, stream.target = await stream.event()
+        assert name == "endpoint"
+        yield stream

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
@@ -17,23 +16,22 @@ import pytest_asyncio
 from scaimcp.dev.vault.config import VaultConfig
 from scaimcp.dev.vault.faults import Fault
 from scaimcp.dev.vault.server import Served, serve_vault
-from tests.integration.scaivault.child import AUTH_TOKEN, META, Web, web
+from tests.integration.scaivault.child import (
+    AUTH_TOKEN,
+    INITIALIZE,
+    META,
+    PING,
+    READ,
+    VALUE,
+    Web,
+    has_arrived,
+    opened,
+    web,
+)
 from tests.waiting import DEADLINE, until
 
 pytestmark = pytest.mark.slow
 
-SECRET = "integrations/stripe/api-key"
-VALUE = "stripe-demo-key"
-PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-CLIENT = {"name": "test", "version": "1"}
-HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": CLIENT}
-INITIALIZE = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": HELLO}
-READ = {
-    "jsonrpc": "2.0",
-    "id": 2,
-    "method": "tools/call",
-    "params": {"name": "scaivault_read_secret", "arguments": {"path": SECRET}},
-}
 MODERN = {"mcp-protocol-version": "2026-07-28", "mcp-method": "tools/list"}
 ORIGIN = "https://app.example"
 
@@ -170,7 +168,7 @@ async def test_what_finds_no_place_is_refused_after_a_while(vault: Served) -> No
     async with web("streamable-http", vault.url) as running, asyncio.TaskGroup() as group:
         vault.vault.faults.add(Fault(path="/v1/secrets/.*", count=8, delay_ms=7_000))
         held = [group.create_task(running.post(READ)) for _ in range(16)]
-        await until(lambda: not vault.vault.faults)
+        await until(lambda: has_arrived(vault))
         status, headers, _ = await running.post(READ)
         assert (status, headers["retry-after"]) == (503, "1")
         assert (await running.post(PING))[0] == 200
@@ -181,7 +179,7 @@ async def test_running_calls_are_let_end_after_a_signal(vault: Served) -> None:
     async with web("streamable-http", vault.url) as running, asyncio.TaskGroup() as group:
         vault.vault.faults.add(Fault(path="/v1/secrets/.*", delay_ms=1_000))
         held = group.create_task(running.post(READ))
-        await until(lambda: not vault.vault.faults)
+        await until(lambda: has_arrived(vault))
         running.child.signal(signal.SIGTERM)
         assert (await held)[0] == 200
         assert await running.child.ended() == 0
@@ -198,7 +196,7 @@ async def test_a_second_signal_ends_the_process_at_once(vault: Served, transport
                 await stream.send(READ)
             else:
                 group.create_task(broken(running.post(READ)))
-            await until(lambda: not vault.vault.faults)
+            await until(lambda: has_arrived(vault))
             running.child.signal(signal.SIGTERM)
             running.child.signal(signal.SIGINT)
             assert await running.child.ended() in (128 + signal.SIGINT, 128 + signal.SIGTERM)
@@ -212,55 +210,10 @@ async def broken(request: Any) -> None:
 # -- HTTP+SSE ------------------------------------------------------------------------------------
 
 
-@dataclass
-class EventStream:
-    """An open ``GET /sse``."""
-
-    running: Web
-    answer: aiohttp.ClientResponse
-    target: str = ""
-
-    async def event(self) -> tuple[str, str]:
-        """Return name and data of the next event; comments are passed over."""
-        name = ""
-        async with asyncio.timeout(DEADLINE):
-            while line := (await self.answer.content.readline()).decode().strip():
-                if line.startswith("event: "):
-                    name = line.removeprefix("event: ")
-                if line.startswith("data: "):
-                    await self.answer.content.readline()
-                    return name, line.removeprefix("data: ")
-        return "", ""
-
-    async def send(self, message: Any) -> int:
-        """Post a message; return the status."""
-        return (await self.running.post(message, self.target))[0]
-
-    async def ask(self, message: Any) -> Any:
-        assert await self.send(message) == 202
-        name, data = await self.event()
-        assert name == "message"
-        return msgspec.json.decode(data)
-
-
-@asynccontextmanager
-async def opened(running: Web, **headers: str) -> AsyncIterator[EventStream]:
-    timeout = aiohttp.ClientTimeout(total=None)
-    async with running.http.get(
-        running.url + "/sse", headers=headers, timeout=timeout, read_bufsize=2**22
-    ) as answer:
-        assert answer.status == 200
-        assert answer.content_type == "text/event-stream"
-        stream = EventStream(running, answer)
-        name, stream.target = await stream.event()
-        assert name == "endpoint"
-        yield stream
-
-
 @pytest.mark.parametrize("revision", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
 async def test_the_first_event_tells_where_messages_go(events: Web, revision: str) -> None:
     async with opened(events) as stream:
-        hello = {**INITIALIZE, "params": {**HELLO, "protocolVersion": revision}}
+        hello = {**INITIALIZE, "params": {**INITIALIZE["params"], "protocolVersion": revision}}
         result = (await stream.ask(hello))["result"]
         assert result["protocolVersion"] == revision
         assert VALUE in str(await stream.ask(READ))
@@ -315,7 +268,7 @@ async def test_a_call_is_taken_back_over_sse(vault: Served, events: Web) -> None
     async with opened(events) as stream:
         await stream.ask(INITIALIZE)
         assert await stream.send(READ) == 202
-        await until(lambda: not vault.vault.faults)
+        await until(lambda: has_arrived(vault))
         note = {"method": "notifications/cancelled", "params": {"requestId": 2}}
         assert await stream.send({"jsonrpc": "2.0", **note}) == 202
         assert (await stream.ask(PING))["id"] == 1
@@ -345,7 +298,7 @@ async def test_streams_end_with_the_process_and_after_their_calls(vault: Served)
         await stream.ask(INITIALIZE)
         vault.vault.faults.add(Fault(path="/v1/secrets/.*", delay_ms=1_000))
         assert await stream.send(READ) == 202
-        await until(lambda: not vault.vault.faults)
+        await until(lambda: has_arrived(vault))
         running.child.signal(signal.SIGTERM)
         name, data = await stream.event()
         assert (name, msgspec.json.decode(data)["id"]) == ("message", 2)

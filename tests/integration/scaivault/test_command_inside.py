@@ -19,7 +19,7 @@ from scaimcp.dev.vault.fixture import AGENT
 from scaimcp.dev.vault.server import serve_vault
 from scaimcp.errors import ProtocolError, SettingsError
 from scaimcp.server.asgi import AsgiApp
-from scaimcp.server.exchange import Exchange
+from scaimcp.server.exchange import KEEPALIVE, Exchange
 from scaimcp.types import Secret
 from scaimcp.vaultserver.edge import Edge
 from scaimcp.vaultserver.environment import Config, read_config
@@ -33,6 +33,7 @@ from scaimcp.vaultserver.wiring import Parts, context_of, open_parts
 from tests.integration.scaivault.child import ROOT, environment
 from tests.waiting import DEADLINE, until
 
+CLOSED = "http://127.0.0.1:9"
 HOST = (b"host", b"127.0.0.1:8765")
 JSON = (b"content-type", b"application/json")
 INITIALIZE = {
@@ -152,6 +153,82 @@ async def test_what_finds_no_place_is_refused_over_sse() -> None:
             assert (await Request("GET", "/sse").run(app)).status == 503
 
 
+class StuckRequest(Request):
+    """A client that reads so many messages of its answer and nothing after them."""
+
+    def __init__(self, verb: str, path: str, reads: int = 2) -> None:
+        super().__init__(verb, path)
+        self._reads = reads
+        self._left = asyncio.Event()
+
+    def leave(self) -> None:
+        super().leave()
+        self._left.set()
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if len(self.sent) > self._reads:
+            await self._left.wait()
+
+
+# The head of the answer, the endpoint and, with a third one, the answer to initialize.
+@pytest.mark.parametrize("reads", [2, 3])
+async def test_a_client_that_reads_nothing_is_left_and_its_places_are_free(reads: int) -> None:
+    hello = msgspec.json.encode(INITIALIZE)
+    call = b'{"jsonrpc":"2.0","id":%d,"method":"resources/list"}'
+    async with open_parts(config(SCAIVAULT_URL=CLOSED)) as parts, asyncio.TaskGroup() as group:
+        _, app = streams(parts, stuck_seconds=0.1)
+        stream = StuckRequest("GET", "/sse", reads)
+        running = group.create_task(stream.run(app))
+        await until(lambda: len(stream.sent) > 1)
+        greeting = group.create_task(Request("POST", stream.target, hello).run(app))
+        await until(lambda: len(stream.sent) > 2)
+        bodies = [*(call % number for number in range(1, 17)), b"{nonsense"]
+        posts = [Request("POST", stream.target, body) for body in bodies]
+        await asyncio.gather(*(post.run(app) for post in posts))
+        # It ends without a last word, for which it would wait as well.
+        await running
+        assert stream.sent[-1]["more_body"]
+        assert (await greeting).status in (202, 404)
+        assert {post.status for post in posts} <= {202, 404}
+        assert (await Request("POST", stream.target, hello).run(app)).status == 404
+        other = Request("GET", "/sse")
+        reading = group.create_task(other.run(app))
+        await until(lambda: len(other.sent) > 1)
+        await Request("POST", other.target, hello).run(app)
+        assert (await Request("POST", other.target, call % 1).run(app)).status == 202
+        await until(lambda: b"UPSTREAM_UNREACHABLE" in other.body)
+        other.leave()
+        await reading
+
+
+async def test_signs_of_life_do_not_wait_for_a_client_that_reads_nothing() -> None:
+    async with open_parts(config()) as parts:
+        _, app = streams(parts, keepalive_seconds=0.01, stuck_seconds=0.01)
+        stream = await StuckRequest("GET", "/sse").run(app)
+    assert stream.sent[-1] == {"type": "http.response.body", "body": KEEPALIVE, "more_body": True}
+
+
+async def test_a_connection_has_only_so_many_open_requests() -> None:
+    with silence() as settings:
+        async with open_parts(settings) as parts, asyncio.TaskGroup() as group:
+            _, app = streams(parts)
+            stream = StuckRequest("GET", "/sse")
+            running = group.create_task(stream.run(app))
+            await until(lambda: len(stream.sent) > 1)
+            hello = Request("POST", stream.target, msgspec.json.encode(INITIALIZE))
+            greeting = group.create_task(hello.run(app))
+            ping = b'{"jsonrpc":"2.0","id":%d,"method":"ping"}'
+            for number in range(128):
+                asked = await Request("POST", stream.target, ping % number).run(app)
+                assert asked.status == 202
+            last = await Request("POST", stream.target, ping % 999).run(app)
+            assert (last.status, b"SERVER_BUSY" in last.body) == (503, True)
+            stream.leave()
+            await running
+            await greeting
+
+
 async def test_calls_are_refused_while_the_process_ends() -> None:
     async with open_parts(config()) as parts:
         transport = transport_of(config(MCP_TRANSPORT="streamable-http"), parts)
@@ -237,9 +314,6 @@ async def test_a_completion_that_cannot_be_asked_for_is_refused() -> None:
         assert (refused.value.number, refused.value.code) == (-32602, "UPSTREAM_UNREACHABLE")
 
 
-CLOSED = "http://127.0.0.1:9"
-
-
 async def test_a_file_without_certificates_is_a_bad_configuration(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     file.write_text("no certificate")
@@ -288,14 +362,16 @@ async def test_a_pipe_that_nobody_reads_is_broken_once_and_for_all() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("debug", ["true", "false"])
 async def test_what_nobody_expected_is_one_line_unless_debugging(debug: str) -> None:
-    process = await asyncio.create_subprocess_shell(
-        f"exec {sys.executable} -m scaimcp.scaivault >&-",
-        stdin=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment(SCAIVAULT_DEBUG=debug),
-        cwd=ROOT,
-    )
-    _, stderr = await process.communicate()
+    async with serve_vault(VaultConfig()) as vault:
+        process = await asyncio.create_subprocess_shell(
+            # A disk that is full.
+            f"exec {sys.executable} -m scaimcp.scaivault --check >/dev/full",
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(vault.url, SCAIVAULT_DEBUG=debug),
+            cwd=ROOT,
+        )
+        _, stderr = await process.communicate()
     said = stderr.decode()
     assert process.returncode == 1
     assert said.splitlines()[-1].startswith("scaivault-mcp: unexpected failure: ")

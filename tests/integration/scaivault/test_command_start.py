@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -14,10 +15,13 @@ from scaimcp.dev.vault.config import VaultConfig
 from scaimcp.dev.vault.fixture import AGENT, AGENT_Y, NO_SCOPES
 from scaimcp.dev.vault.server import Served, serve_vault
 from scaimcp.vaultserver.command import HELP
+from tests.integration.rawserver import reply, serve_raw
 from tests.integration.scaivault.child import AUTH_TOKEN, environment, run
+from tests.integration.scaivault.test_tls import own_certificate
 
 pytestmark = pytest.mark.slow
 
+UNKNOWN = "These names are not known: SCAIVAULT_COLOUR"
 SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
 
 
@@ -124,8 +128,14 @@ async def test_a_token_file_that_is_too_large_is_refused(tmp_path: Path) -> None
 async def test_an_unknown_name_is_only_warned_of() -> None:
     ended = await run(env=environment(SCAIVAULT_COLOUR="hunter2"))
     assert ended.code == 0
-    assert "warning: These names are not known: SCAIVAULT_COLOUR" in ended.stderr
+    first = msgspec.json.decode(ended.stderr.splitlines()[0])
+    assert (first["level"], first["event"]) == ("warning", UNKNOWN)
     assert "hunter2" not in ended.stderr
+
+
+async def test_a_check_warns_in_words(vault: Served) -> None:
+    ended = await run("--check", env=environment(vault.url, SCAIVAULT_COLOUR="hunter2"))
+    assert (ended.code, ended.stderr) == (0, f"scaivault-mcp: warning: {UNKNOWN}\n")
 
 
 async def test_a_port_in_use_is_a_failure() -> None:
@@ -186,3 +196,18 @@ async def test_the_inbound_token_may_come_from_a_file(vault: Served, tmp_path: P
     file.write_text(AUTH_TOKEN)
     env = environment(vault.url, MCP_HOST="0.0.0.0", MCP_AUTH_TOKEN_FILE=str(file))
     assert (await run("--check", env=env)).code == 0
+
+
+async def test_a_named_certificate_is_trusted_and_no_proxy_is_asked(tmp_path: Path) -> None:
+    file, context = own_certificate(tmp_path)
+    async with serve_raw(context) as server:
+        server.default = reply(200, {"identity_id": "sa:agent", "tenant_id": "tnt_a"})
+        proxy = {"HTTPS_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "http://127.0.0.1:9"}
+        env = environment(server.url, SCAIVAULT_CA_FILE=file, **proxy)
+        trusted = await run("--check", env=env)
+        assert (trusted.code, trusted.stderr) == (0, "")
+        assert "sa:agent" in trusted.stdout
+        strange = await run("--check", env=environment(server.url))
+        assert strange.code == 1
+        assert "UPSTREAM_UNREACHABLE" in strange.stderr
+        assert len(server.seen) == 1

@@ -18,13 +18,19 @@ from scaimcp.dev.vault.faults import Fault
 from scaimcp.dev.vault.fixture import AGENT, NO_SCOPES, READER
 from scaimcp.dev.vault.server import Served, serve_vault
 from scaimcp.server.revisions import HANDSHAKE
-from tests.integration.scaivault.child import META, Child, environment, run, started
+from tests.integration.scaivault.child import (
+    META,
+    SECRET,
+    VALUE,
+    Child,
+    environment,
+    has_arrived,
+    run,
+    started,
+)
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
-
-SECRET = "integrations/stripe/api-key"
-VALUE = "stripe-demo-key"
 
 
 @pytest_asyncio.fixture
@@ -285,7 +291,7 @@ async def test_a_call_that_is_taken_back_is_not_answered(vault: Served, child: C
     hold(vault)
     params = {"name": "scaivault_read_secret", "arguments": {"path": SECRET}}
     await child.send({"jsonrpc": "2.0", "id": "slow", "method": "tools/call", "params": params})
-    await until(lambda: not vault.vault.faults)
+    await until(lambda: has_arrived(vault))
     cancelled = {"requestId": "slow"}
     await child.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled})
     await child.said('"cancelled"')
@@ -300,7 +306,7 @@ async def test_a_write_that_is_taken_back_has_an_unknown_outcome(
     arguments = {"path": "app/new", "data": {"a": "hunter2"}}
     params = {"name": "scaivault_write_secret", "arguments": arguments}
     await child.send({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
-    await until(lambda: not vault.vault.faults)
+    await until(lambda: has_arrived(vault))
     cancelled = {"requestId": 1}
     await child.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled})
     said = await child.said("outcome unknown")
@@ -356,7 +362,7 @@ async def test_a_second_signal_ends_the_process_at_once(
     hold(vault)
     params = {"name": "scaivault_read_secret", "arguments": {"path": SECRET}}
     await child.send({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
-    await until(lambda: not vault.vault.faults)
+    await until(lambda: has_arrived(vault))
     child.signal(number)
     await child.said('"ending"')
     child.signal(number)
@@ -368,7 +374,7 @@ async def test_a_running_call_is_let_end_after_a_signal(vault: Served, child: Ch
     vault.vault.faults.add(Fault(path=f"/v1/secrets/{SECRET}", delay_ms=1_000))
     params = {"name": "scaivault_read_secret", "arguments": {"path": SECRET}}
     await child.send({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
-    await until(lambda: not vault.vault.faults)
+    await until(lambda: has_arrived(vault))
     child.signal(signal.SIGTERM)
     assert (await child.receive())["id"] == 1
     assert await child.ended() == 0

@@ -371,6 +371,9 @@ async def test_g59_an_answer_for_another_path_is_not_shown(desk: Desk) -> None:
     desk.fault("/v1/audit/.*", extra={"path": "app/b"})
     error = await desk.refused("secret_audit_trail", path="app/a")
     assert error.code == "UPSTREAM_SHAPE_MISMATCH"
+    desk.fault("/v1/policies/test", extra={"path": "app/b"})
+    asked = {"identity_id": "sa:agent", "path": "app/a", "permission": "read"}
+    assert (await desk.refused("test_policy", **asked)).code == "UPSTREAM_SHAPE_MISMATCH"
     desk.fault("/v1/secrets/.*", redirect="http://127.0.0.1:9/steal")
     error = await desk.refused("read_secret", path="app/a")
     assert error.code == "UPSTREAM_ERROR"

@@ -48,8 +48,9 @@ NO_MASK = Break(
     "scaivault/output.py",
     "import msgspec.structs\n"
     "_guarded = render\n"
-    "def render(record, result, guards):\n"
-    "    return _guarded(record, result, msgspec.structs.replace(guards, mask_values=False))\n",
+    "def render(record, result, guards, passed):\n"
+    "    free = msgspec.structs.replace(guards, mask_values=False)\n"
+    "    return _guarded(record, result, free, passed)\n",
 )
 NO_SWEEP = Break("scaivault/secret_names.py", "def names_secret(key):\n    return False\n")
 NO_PEM = Break("scaivault/secret_names.py", "def holds_private_key(text):\n    return False\n")

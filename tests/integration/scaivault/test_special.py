@@ -283,9 +283,15 @@ async def test_a_wait_ends(desk: Desk, wait: int, slept: list[float]) -> None:
     assert (result["status"], desk.slept) == ("processing", slept)
 
 
-async def test_an_order_that_cannot_go_on_names_itself(desk: Desk) -> None:
+async def test_an_order_whose_status_is_no_word_is_waited_for(desk: Desk) -> None:
+    desk.fault(f"{ORDERS}/[^/]*", answer={"id": "x", "status": ["valid"]}, count=9)
+    assert (await order(desk, "a.example.com", wait_seconds=1))["status"] == ["valid"]
+
+
+@pytest.mark.parametrize("details", [None, {"state": "closed"}])
+async def test_an_order_that_cannot_go_on_names_itself(desk: Desk, details: Any) -> None:
     ids = await furnish(desk)
-    desk.fault(f"{ORDERS}/.*/complete", status=409, code="conflict")
+    desk.fault(f"{ORDERS}/.*/complete", status=409, code="conflict", details=details)
     error = await desk.refused(
         "request_certificate",
         account_id=ids["acme"],
@@ -293,7 +299,9 @@ async def test_an_order_that_cannot_go_on_names_itself(desk: Desk) -> None:
         challenge_type="http-01",
     )
     assert error.code == "conflict"
-    assert error.members["details"]["order_id"].startswith("ord_")
+    told = dict(error.members["details"])
+    assert told.pop("order_id").startswith("ord_")
+    assert told == (details or {})
 
 
 async def test_a_certificate_that_is_not_in_its_order_is_fetched(desk: Desk) -> None:

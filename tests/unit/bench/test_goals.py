@@ -53,7 +53,8 @@ def remote_rows() -> list[Record]:
 
 
 def test_each_goal_is_judged_by_its_own_figures() -> None:
-    assert verdicts(whole()) == {
+    judged = {what: verdict for what, verdict in verdicts(whole()).items() if verdict != "–"}
+    assert judged == {
         "tools/call, uvicorn: CPU": "ok",
         "tools/call, uvicorn: to the floor": "ok",
         "tools/call, hypercorn: CPU": "over",

@@ -31,6 +31,12 @@ def test_memory_is_the_proportional_share_in_mib() -> None:
     assert proc.parse_memory("") == 0.0
 
 
+def test_resident_memory_is_told_now_and_at_its_peak() -> None:
+    text = "Name:\tpython\nVmPeak:\t 999 kB\nVmHWM:\t  71680 kB\nVmRSS:\t   61440 kB\nThreads:\t1\n"
+    assert proc.parse_resident(text) == proc.Resident(60.0, 70.0)
+    assert proc.resident(os.getpid()).now > 1.0
+
+
 def test_idle_and_waiting_time_is_not_busy() -> None:
     values = " ".join(str(n * TICKS) for n in (1, 2, 3, 100, 200, 4, 5, 6, 9, 9))
     assert proc.parse_busy(f"cpu  {values}\ncpu0 1 2 3\n") == 21.0

@@ -257,6 +257,13 @@ def test_a_connection_with_placeholders_is_taken(url: str) -> None:
     assert read("DY3", sample("DY3", config=config))["config"]["connection_url"] == url
 
 
+def test_an_engine_that_is_no_database_needs_its_login_only() -> None:
+    config = {"region": "eu-west-1", "root_credentials_path": "app/aws-root"}
+    assert read("DY3", sample("DY3", type="aws", config=config))["config"] == config
+    missing = refused("DY3", sample("DY3", type="aws", config={"region": "eu-west-1"}))
+    assert [detail["field"] for detail in missing.details] == ["config.root_credentials_path"]
+
+
 @pytest.mark.parametrize(
     "pem",
     [

@@ -36,6 +36,10 @@ ROW = {"path": "a"}
         ({"secrets": [], "page": 1, "page_size": 1, "total": 3}, Page([], False, "", 1, 1)),
         ({"secrets": [ROW], "page": 0, "page_size": 1, "total": 3}, Page([ROW])),
         ({"secrets": [ROW], "page": 1, "page_size": 0, "total": 3}, Page([ROW])),
+        ({"secrets": [ROW], "page": True, "page_size": True, "total": 3}, Page([ROW])),
+        # No cursor of ours could hold such a number.
+        ({"secrets": [ROW], "page": 10**30, "page_size": 1, "total": 10**40}, Page([ROW])),
+        ({"secrets": [ROW], "page": 1, "page_size": 10**30, "total": 10**40}, Page([ROW])),
     ],
 )
 def test_a_page_is_read_from_any_container(answer: Any, page: Page) -> None:
@@ -139,6 +143,24 @@ async def test_numbered_pages_are_not_filled() -> None:
     assert (rows, here) == ([ROW], Position(page=2, page_size=1, begin="b"))
     assert here is not None
     assert msgspec.structs.asdict(here)["cursor"] == ""
+
+
+async def test_a_page_number_that_stands_still_ends_the_list() -> None:
+    async def ask(*_: Any) -> Any:
+        return {"secrets": [ROW], "page": 1, "page_size": 1, "total": 5}
+
+    assert await Reader(SECRETS, Guards(), ("",), ask).all(9, 10) == ([ROW, ROW], False)
+
+
+async def test_a_list_without_a_limit_goes_on_with_pages_as_large_as_the_first() -> None:
+    asked: list[Any] = []
+
+    async def ask(_: Any, further: Any) -> Any:
+        asked.append(further)
+        return {"secrets": [ROW], "page": len(asked), "page_size": 7, "total": 15}
+
+    assert await Reader(SECRETS, Guards(), ("",), ask).all(0, 5) == ([ROW] * 3, False)
+    assert asked == [(), (("page", "2"), ("page_size", "7")), (("page", "3"), ("page_size", "7"))]
 
 
 async def test_nothing_is_truncated_at_the_end() -> None:

@@ -10,8 +10,8 @@ import pytest
 from scaimcp.scaivault.catalogue import TOOLS
 from scaimcp.scaivault.errors import MARKER
 from scaimcp.scaivault.guards import Guards
-from scaimcp.scaivault.masking import drop, fields_of, mask, sweep, sweep_faults
-from scaimcp.scaivault.output import shape_result
+from scaimcp.scaivault.masking import drop, fields_of, masked_json, sweep, sweep_faults
+from scaimcp.scaivault.output import render
 from scaimcp.scaivault.records import Mask, ToolRecord
 from scaimcp.scaivault.secret_names import holds_private_key, names_secret
 from tests.unit.scaivault.samples import record_of
@@ -22,7 +22,7 @@ KEY = "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----\n
 
 
 def masked(code: str, result: dict[str, Any]) -> dict[str, Any]:
-    shown = mask(record_of(code), result)
+    shown = masked_json(record_of(code), result)[0]
     assert shown.pop("masked") is True
     return shown
 
@@ -153,6 +153,17 @@ def test_a_backend_shows_its_safe_settings_only() -> None:
     assert shown == {"config": {**safe, "plugin": MARKER}, "path_mapping": {"app/**": "x"}}
 
 
+@pytest.mark.parametrize("code", ["FE1", "FE2", "FE3"])
+def test_a_mapping_goes_from_path_to_path_and_names_no_secret(code: str) -> None:
+    mapping = {"external/secrets/**": "secret/data/**", "tokens/*": "t", "a": {"password": "x"}}
+    shown = {**mapping, "a": MARKER}
+    if code == "FE1":
+        row = masked(code, {"items": [{"path_mapping": mapping}], "has_more": False})["items"][0]
+        assert row == {"path_mapping": shown}
+    else:
+        assert masked(code, {"path_mapping": mapping}) == {"path_mapping": shown}
+
+
 def test_metadata_is_swept() -> None:
     metadata = {"owner": "ops", "db_password": "hunter2", "token_count": 3, "pem": KEY, "n": [1]}
     assert masked("S1", {"metadata": metadata})["metadata"] == {
@@ -263,7 +274,7 @@ def test_every_private_key_is_known(kind: str) -> None:
 @pytest.mark.parametrize("guards", [FREE, MASKING])
 def test_rows_lose_what_is_never_returned(code: str, name: str, guards: Guards) -> None:
     page = {"items": [{"id": "1", name: {"a": "hunter2"}}], "has_more": False}
-    shown = shape_result(record_of(code), page, guards)
+    shown, _ = render(record_of(code), page, guards)
     assert name not in shown["items"][0]
     assert "hunter2" not in json.dumps(shown)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scaimcp.scaivault.catalogue import TOOLS
 from scaimcp.scaivault.guards import Guards
 from scaimcp.scaivault.masking import fields_of, sweep
-from scaimcp.scaivault.output import encode, shape_result
+from scaimcp.scaivault.output import render
 from scaimcp.scaivault.places import fits
 from scaimcp.scaivault.records import ToolRecord
 
@@ -54,9 +54,9 @@ def listed(record: ToolRecord) -> set[str]:
 
 def shown_bytes(record: ToolRecord, result: dict[str, Any]) -> bytes:
     page = {"items": [result], "has_more": False} if record.is_list else result
-    shown = shape_result(record, page, MASKING)
+    shown, encoded = render(record, page, MASKING)
     assert shown["masked"] is True
-    return encode(shown)
+    return encoded
 
 
 def secret_places(record: ToolRecord, secret: Any) -> dict[str, Any]:
@@ -158,6 +158,6 @@ def test_shaping_takes_any_result_and_changes_nothing_in_place(
     result = data.draw(st.dictionaries(names, PLAIN, max_size=4))
     before = msgspec.json.encode(result)
     for guards in (Guards(), MASKING, Guards(denied=("a",), mask_values=True)):
-        shown = shape_result(record, result, guards)
-        assert re.search(rb"\{.*\}", encode(shown), re.DOTALL)
+        _, encoded = render(record, result, guards)
+        assert re.search(rb"\{.*\}", encoded, re.DOTALL)
     assert msgspec.json.encode(result) == before

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scaimcp.scaivault.errors import MARKER, VaultError
 from scaimcp.scaivault.guards import Guards
-from scaimcp.scaivault.output import encode, next_limit, shape_result, too_large, visible
+from scaimcp.scaivault.output import encode, next_limit, render, too_large, visible
 from tests.unit.scaivault.samples import record_of
 
 FREE, APP = Guards(), Guards(allowed=("app",))
@@ -22,7 +22,9 @@ HIDDEN = "(hidden)"
 
 
 def shaped(code: str, result: dict[str, Any], guards: Guards) -> dict[str, Any]:
-    return shape_result(record_of(code), result, guards)
+    shown, encoded = render(record_of(code), result, guards)
+    assert encoded == encode(shown)
+    return shown
 
 
 # -- rows and patterns ---------------------------------------------------------------------------

@@ -176,10 +176,28 @@ def test_the_base_of_a_glob_ends_before_its_first_wildcard(glob: str, base: str)
         ("a/**/z", "a/b/c/z", True),
         ("a/x*y", "a/x/y", False),
         ("a", "a/b", False),
+        ("**/**", "a", True),
+        ("*b/**", "a", False),
+        ("a/**/*/z", "a/z", False),
+        ("a*c*e", "abcde", True),
     ],
 )
 def test_a_glob_matches_segment_by_segment(glob: str, path: str, matches: bool) -> None:
     assert paths.glob_matches(glob, path) is matches
+
+
+@pytest.mark.parametrize(
+    ("glob", "path"),
+    [
+        ("*a" * 255 + "b", "a" * 512),
+        ("*?" * 255 + "b", "a" * 512),
+        ("/".join([*["**"] * 9, "x"]), "/".join("a" * 10)),
+    ],
+)
+def test_a_glob_of_many_stars_comes_to_an_end(glob: str, path: str) -> None:
+    # Tried one way after another, the first would outlast everybody who waits for it.
+    assert paths.read_glob(glob) == glob
+    assert not paths.glob_matches(glob, path)
 
 
 @given(PATHS)

@@ -44,7 +44,30 @@ def test_a_begin_that_does_not_fit_now_is_refused(begin: str) -> None:
     assert caught.value.code == "INVALID_ARGUMENTS"
 
 
-@pytest.mark.parametrize("value", [None, 7, "", "yesterday", "2026-02-31T00:00:00Z", "2026-02-03"])
+@pytest.mark.parametrize("end", ["0001-01-01T00:00:00Z", "0001-01-01T23:59:59Z"])
+def test_an_end_without_a_day_before_it_is_refused(end: str) -> None:
+    with pytest.raises(VaultError) as caught:
+        with_span({"to": end}, "", NOW)
+    assert caught.value.code == "INVALID_ARGUMENTS"
+
+
+def test_an_early_year_keeps_its_zeros() -> None:
+    assert with_span({"to": "0007-01-02T00:00:00Z"}, "", NOW)["from"] == "0007-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        7,
+        "",
+        "yesterday",
+        "2026-02-31T00:00:00Z",
+        "2026-02-03",
+        "0001-01-01T00:00:00+10:00",
+        "9999-12-31T23:59:59-10:00",
+    ],
+)
 def test_what_is_no_moment_is_none(value: Any) -> None:
     assert read_moment(value) is None
 
