@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 BIN = os.path.dirname(sys.executable)
 BUDGETS = (
@@ -37,24 +37,32 @@ STATIC = {
     "imports": [f"{BIN}/lint-imports", "--no-cache"],
     "shape": [*SHAPE, *(word for budget in BUDGETS for word in ("--budget", budget)), "."],
 }
-# Two processes at a time, so that the answer comes while one still looks at the screen.
-UNIT_SHARE = ["remotes", "credentials", "upstream", "server", "rest", "telemetry"]
+# Beside each other, so that the answer comes while one still looks at the screen.
+UNIT_SHARE = ["scaivault", "remotes", "credentials", "rest"]
 SHARED = [f"tests/unit/{name}" for name in UNIT_SHARE]
 PYTEST = [sys.executable, "-m", "pytest", "-m", "not slow"]
 UNIT = {
     "unit tests": [*PYTEST, "tests/unit", *(f"--ignore={folder}" for folder in SHARED)],
-    "more unit tests": [*PYTEST, *SHARED, "tests/architecture"],
+    "more unit tests": [*PYTEST, *SHARED],
+    "architecture": [*PYTEST, "tests/architecture"],
 }
 THOROUGH = [f"{BIN}/coverage", "run", "-m", "pytest", "--hypothesis-profile=thorough"]
-# Those with processes wait more than they work, so three runs share two cores well.
-ALONE = [f"tests/{name}" for name in ("architecture", "chart", "platform", "unit", "vault")]
-LONGEST = "integration tests"
+# Most tests wait more than they work, so three runs at a time share two cores well. The longest
+# are begun first, and whatever no other run has is in the last.
+SHARES = {
+    "remote servers": ["tests/integration/remotes"],
+    "ScaiVault": ["tests/integration/scaivault"],
+    "processes": ["tests/dev", "tests/serving"],
+    "tests without a gateway": [
+        f"tests/{name}" for name in ("architecture", "chart", "platform", "unit", "vault")
+    ],
+}
+AT_ONCE = 3
 ALL = {
-    LONGEST: [*THOROUGH, "tests/integration"],
-    "tests without a gateway": [*THOROUGH, *ALONE],
+    **{name: [*THOROUGH, *folders] for name, folders in SHARES.items()},
     "all other tests": [
-        *(*THOROUGH, "tests", "--ignore=tests/integration"),
-        *(f"--ignore={folder}" for folder in ALONE),
+        *(*THOROUGH, "tests"),
+        *(f"--ignore={folder}" for folders in SHARES.values() for folder in folders),
     ],
 }
 COVERAGE = {
@@ -65,22 +73,22 @@ COVERAGE = {
 
 # No gate may hold up a machine for ever; a test that hangs ends its run long before.
 MOST_SECONDS = 1200
+# Whoever waits sees that it goes on.
+NEWS_SECONDS = 60
 
 
 def run(name: str, command: list[str]) -> bool:
-    """Run one gate; show its output only when it fails or takes minutes."""
+    """Run one gate; show its output only when it fails."""
     started = time.monotonic()
-    # Of those that take minutes, one shows that it is still going.
-    is_shown = name == LONGEST
     try:
         done = subprocess.run(
-            command, capture_output=not is_shown, text=True, check=False, timeout=MOST_SECONDS
+            command, capture_output=True, text=True, check=False, timeout=MOST_SECONDS
         )
     except subprocess.TimeoutExpired:
         print(f"FAIL {name} (not done after {MOST_SECONDS} s)", flush=True)
         return False
     seconds = time.monotonic() - started
-    if done.returncode and not is_shown:
+    if done.returncode:
         print(done.stdout, done.stderr, sep="\n")
     print(f"{'ok  ' if done.returncode == 0 else 'FAIL'} {name} ({seconds:.1f} s)", flush=True)
     return done.returncode == 0
@@ -88,9 +96,13 @@ def run(name: str, command: list[str]) -> bool:
 
 def run_beside(gates: dict[str, list[str]]) -> list[str]:
     """Run gates at the same time; return the names of those that failed."""
-    with ThreadPoolExecutor() as pool:
-        passed = pool.map(run, gates, gates.values())
-        return [name for name, has_passed in zip(gates, passed, strict=True) if not has_passed]
+    started = time.monotonic()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        runs = {name: pool.submit(run, name, command) for name, command in gates.items()}
+        while wait(runs.values(), timeout=NEWS_SECONDS).not_done:
+            rest = ", ".join(name for name, done in runs.items() if not done.done())
+            print(f"     after {time.monotonic() - started:.0f} s: {rest}", flush=True)
+        return [name for name, done in runs.items() if not done.result()]
 
 
 def main(which: str) -> int:

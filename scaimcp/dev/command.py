@@ -199,8 +199,6 @@ class _Announcement:
             pids=dict(pids),
             tokens=dict(self.tokens),
         )
-        if self.options.ready_file is not None:
-            write_private(self.options.ready_file, msgspec.json.encode(document))
         kept = "nothing is kept" if self.options.ephemeral else f"data in {self.directory}"
         sys.stdout.write(
             banner(
@@ -213,6 +211,9 @@ class _Announcement:
             )
         )
         sys.stdout.flush()
+        # Last: who waits for the file finds the lines printed as well.
+        if self.options.ready_file is not None:
+            write_private(self.options.ready_file, msgspec.json.encode(document))
 
     def withdraw(self) -> None:
         """Remove the ready file: of an earlier run, or of this one at its end."""

@@ -221,6 +221,7 @@ async def test_several_modules_come_in_the_order_of_their_ids() -> None:
     assert await setup.names(state(*rows)) == [NAME, "beta_find", "zeta_find"]
 
 
+@pytest.mark.slow
 async def test_the_memory_does_not_grow_without_end() -> None:
     setup = Setup(Reply(body=manifest()))
     for number in range(10_001):

@@ -398,6 +398,7 @@ async def test_callers_at_the_same_time_share_one_question() -> None:
     assert all(state.view.active == ACTIVE for state in found)
 
 
+@pytest.mark.slow
 async def test_memory_does_not_grow_without_end() -> None:
     setup = Setup(data([]))
     first = context(caller(tenant_id="t0"))

@@ -420,6 +420,7 @@ def test_a_malformed_media_type_is_refused(mime: str) -> None:
     assert [fault["field"] for fault in faults] == ["mime_type"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "argument", "limit"),
     [

@@ -208,6 +208,7 @@ SEEN = {chr(c) for c in (0x6DD, 0x70F, 0x8E2, 0x110BD, 0x110CD)}
 SEEN |= {chr(c) for c in (*range(0x600, 0x606), 0x890, 0x891, *range(0x13430, 0x13440))}
 
 
+@pytest.mark.slow
 def test_no_format_or_control_character_is_left() -> None:
     kinds = {"Cc", "Cf", "Zl", "Zp"}
     chars = {chr(c) for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c)) in kinds}

@@ -162,6 +162,7 @@ def test_objects_that_never_close_are_left_to_the_decoder() -> None:
     assert number(b'{"a":' * 5_000) == PARSE_ERROR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "is_deep"),
     [

@@ -33,6 +33,7 @@ class Kept:
         return self._exporter.get_finished_spans()
 
 
+@pytest.mark.slow
 def test_without_tracing_no_library_is_loaded() -> None:
     code = (
         "import sys, scaimcp.app, scaimcp.worker\n"
