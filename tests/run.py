@@ -53,6 +53,9 @@ SHARES = {
     "remote servers": ["tests/integration/remotes"],
     "ScaiVault": ["tests/integration/scaivault"],
     "processes": ["tests/dev", "tests/serving"],
+    "foreign clients and servers, faults": [
+        f"tests/{name}" for name in ("clients", "conformance", "faults", "foreign")
+    ],
     "tests without a gateway": [
         f"tests/{name}" for name in ("architecture", "chart", "platform", "unit", "vault")
     ],
