@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 import pytest_asyncio
 from mcp import Client
@@ -18,7 +20,11 @@ from mcp.types import PromptReference
 from scaimcp.dev.vault.config import VaultConfig
 from scaimcp.dev.vault.server import Served, serve_vault
 from scaimcp.scaivault.catalogue import TOOLS
+from tests.integration.scaivault.case import Case, filled
+from tests.integration.scaivault.cases import CASES
 from tests.integration.scaivault.child import AUTH_TOKEN, COMMAND, ROOT, environment, web
+from tests.integration.scaivault.desk import open_desk
+from tests.integration.scaivault.world import furnish
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +40,24 @@ RUNS = [
     ("streamable-http", "auto", MODERN),
     ("streamable-http", MODERN, MODERN),
 ]
+# The command has the clock of the machine, the vault one that stands still; ids of what a call
+# has made are not known before it.
+OWN = re.compile(r"(?<=[?&])(from|to)=[^&]*|(?<=/)(ord|chl)_[0-9a-f]+")
+ORDER = Case(
+    "request_certificate",
+    {
+        "account_id": "{acme}",
+        "domains": ["b.example.com"],
+        "challenge_type": "http-01",
+        "wait_seconds": 0,
+    },
+    (
+        "POST /v1/pki/acme/orders",
+        "POST /v1/pki/acme/orders/ord_0/challenges/chl_0/complete",
+    ),
+    {"account_id": "{acme}", "domains": ["b.example.com"], "challenge_type": "http-01"},
+    ("id", "status"),
+)
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -93,3 +117,24 @@ async def test_the_python_client_uses_everything(
         argument = {"name": "path", "value": "integrations/"}
         found = await client.complete(reference, argument)
         assert SECRET in found.completion.values
+
+
+@pytest.mark.parametrize("transport", ["stdio", "sse", "streamable-http"])
+async def test_the_python_client_calls_every_tool(transport: str) -> None:
+    """Each call of a vault that has something of every kind is the request of its record."""
+    cases = (*CASES, ORDER)
+    assert {f"scaivault_{case.tool}" for case in cases} == {record.name for record in TOOLS}
+    async with open_desk() as desk, connected(transport, desk.served.url, "auto") as client:
+        for case in cases:
+            desk.served.vault.reset()
+            ids = await furnish(desk)
+            name, arguments = f"scaivault_{case.tool}", filled(case.arguments, ids)
+            result = await client.call_tool(name, arguments)
+            said = str(result.content)
+            assert not result.is_error, (name, said)
+            assert [OWN.sub("", line) for line in desk.lines()] == [
+                OWN.sub("", line) for line in filled(case.lines, ids)
+            ]
+            bodies = [msgspec.json.decode(row["body"]) for row in desk.sent() if row["body"]]
+            assert bodies == ([] if case.body is None else [filled(case.body, ids)])
+            assert [member for member in case.shows if member not in said] == [], name
