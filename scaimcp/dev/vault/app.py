@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -168,9 +169,9 @@ def _refused(error: Refusal, request_id: str) -> Response:
 
 async def _no_code(request: Request, problem: Exception) -> Response:
     """Answer an unknown route or a wrong method: no ScaiVault error code."""
-    assert isinstance(problem, HTTPException)  # noqa: S101 - registered for this class only
-    content = encode({"detail": problem.detail})
-    return Response(content, problem.status_code, problem.headers, media_type="application/json")
+    found = cast(HTTPException, problem)
+    content = encode({"detail": found.detail})
+    return Response(content, found.status_code, found.headers, media_type="application/json")
 
 
 def create_vault(config: VaultConfig | None = None) -> VaultApp:

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
-import pytest_asyncio
 
-from tests.integration.scaivault.gateway import SECRET, audit_rows, forget, lines, set_guards
+from tests.integration.scaivault.gateway import SECRET, audit_rows, lines, set_guards
 from tests.world import MODERN, Client, Reply, World, start_world
 
 TEMPLATES = {"secrets", "policies", "rotation-policies", "certificates", "audit"}
-
-
-@pytest_asyncio.fixture(scope="module")
-async def world(database_url: str, redis_url: str) -> AsyncIterator[World]:
-    async with start_world(database_url, redis_url, vault=True) as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def opened(world: World) -> World:
-    await set_guards(world.as_("tenant_admin"))
-    forget(world)
-    return world
 
 
 def tenant_of(client: Client) -> str:

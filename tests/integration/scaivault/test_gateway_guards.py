@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from scaimcp.scaivault.catalogue import TOOLS
 from tests.integration.scaivault.gateway import (
@@ -35,21 +33,6 @@ FIRST = {
     "denied_paths": [],
     "tool_groups": None,
 }
-
-
-@pytest_asyncio.fixture(scope="module")
-async def world(database_url: str, redis_url: str) -> AsyncIterator[World]:
-    async with start_world(database_url, redis_url, vault=True) as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def fresh(world: World) -> World:
-    """The world with nobody's guards."""
-    await rows(world, "DELETE FROM scaivault_guard_profiles WHERE true")
-    forget_guards(world)
-    forget(world)
-    return world
 
 
 # -- REST ----------------------------------------------------------------------------------------

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from scaimcp.bootstrap import open_services
 from scaimcp.dev.vault.faults import Fault
@@ -16,7 +14,6 @@ from scaimcp.settings import load
 from tests.integration.scaivault.gateway import (
     SECRET,
     audit_rows,
-    forget,
     hashed,
     lines,
     sent,
@@ -27,20 +24,6 @@ from tests.world import Client, World, gateway_environment, start_world
 
 PUBLISHED = [record.name for record in TOOLS]
 READ_ONES = [record.name for record in TOOLS if record.tool_class == "read"]
-
-
-@pytest_asyncio.fixture(scope="module")
-async def world(database_url: str, redis_url: str) -> AsyncIterator[World]:
-    async with start_world(database_url, redis_url, vault=True) as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def opened(world: World) -> World:
-    """The world with everything open to the tenant."""
-    await set_guards(world.as_("tenant_admin"))
-    forget(world)
-    return world
 
 
 async def test_a_tenant_that_has_not_enabled_the_module_sees_none_of_it(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from scaimcp.scaivault.catalogue import TOOLS
 from tests.integration.relay import Relay
@@ -20,7 +19,6 @@ from tests.integration.scaivault.gateway import (
     lines,
     put_guards,
     read_guards,
-    rows,
     set_guards,
     vault_names,
 )
@@ -86,21 +84,6 @@ def naming(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "query_audit", {"path_prefix": path}
     yield "secret_audit_trail", {"path": path}
     yield "find_unauthorized_access", {"path_prefix": path}
-
-
-@pytest_asyncio.fixture(scope="module")
-async def world(database_url: str, redis_url: str) -> AsyncIterator[World]:
-    async with start_world(database_url, redis_url, vault=True) as running:
-        yield running
-
-
-@pytest_asyncio.fixture
-async def fresh(world: World) -> World:
-    """The world with nobody's guards."""
-    await rows(world, "DELETE FROM scaivault_guard_profiles WHERE true")
-    forget_guards(world)
-    forget(world)
-    return world
 
 
 def test_every_tool_that_takes_a_path_is_attacked() -> None:
