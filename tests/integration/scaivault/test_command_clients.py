@@ -19,7 +19,7 @@ from mcp.types import PromptReference
 
 from scaimcp.dev.vault.config import VaultConfig
 from scaimcp.dev.vault.server import Served, serve_vault
-from scaimcp.scaivault.catalogue import TOOLS
+from scaimcp.scaivault.catalogue import BY_NAME, TOOLS
 from tests.integration.scaivault.case import Case, filled
 from tests.integration.scaivault.cases import CASES
 from tests.integration.scaivault.child import AUTH_TOKEN, COMMAND, ROOT, environment, web
@@ -67,18 +67,18 @@ async def vault() -> AsyncIterator[Served]:
 
 
 @asynccontextmanager
-async def connected(transport: str, url: str, mode: Any) -> AsyncIterator[Client]:
+async def connected(transport: str, url: str, mode: Any, **guards: str) -> AsyncIterator[Client]:
     """Return a client of a command that is started for it."""
     async with AsyncExitStack() as stack:
         server: Any
         if transport == "stdio":
-            env = environment(url)
+            env = environment(url, **guards)
             server = StdioServerParameters(
                 command=COMMAND[0], args=list(COMMAND[1:]), env=env, cwd=ROOT
             )
         else:
             running = await stack.enter_async_context(
-                web(transport, url, MCP_AUTH_TOKEN=AUTH_TOKEN)
+                web(transport, url, MCP_AUTH_TOKEN=AUTH_TOKEN, **guards)
             )
             headers = {"Authorization": f"Bearer {AUTH_TOKEN}"}
             if transport == "sse":
@@ -138,3 +138,35 @@ async def test_the_python_client_calls_every_tool(transport: str) -> None:
             bodies = [msgspec.json.decode(row["body"]) for row in desk.sent() if row["body"]]
             assert bodies == ([] if case.body is None else [filled(case.body, ids)])
             assert [member for member in case.shows if member not in said] == [], name
+
+
+def has_path(case: Case) -> bool:
+    """Tell whether a tool takes the path of a secret; their cases are below app or external."""
+    checks = BY_NAME[f"scaivault_{case.tool}"].checks
+    return any((check.kind, check.where) == ("path", "path") for check in checks)
+
+
+@pytest.mark.parametrize("transport", ["stdio", "sse", "streamable-http"])
+async def test_guards_refuse_every_tool_that_they_are_for(transport: str) -> None:
+    changing = [case for case in (*CASES, ORDER) if not is_reading(case)]
+    on_paths = [case for case in CASES if has_path(case)]
+    assert len({case.tool for case in changing}) == 27
+    assert len({case.tool for case in on_paths}) == 8
+    runs = (
+        ("READ_ONLY", changing, {"SCAIVAULT_READ_ONLY": "true"}),
+        ("PATH_DENIED", on_paths, {"SCAIVAULT_DENIED_PATHS": "app,external"}),
+    )
+    async with open_desk() as desk:
+        ids = await furnish(desk)
+        for code, cases, guards in runs:
+            async with connected(transport, desk.served.url, "auto", **guards) as client:
+                for case in cases:
+                    name = f"scaivault_{case.tool}"
+                    result = await client.call_tool(name, filled(case.arguments, ids))
+                    assert result.is_error, name
+                    assert f'"code":"{code}"' in result.content[0].text, name
+        assert desk.lines() == []
+
+
+def is_reading(case: Case) -> bool:
+    return BY_NAME[f"scaivault_{case.tool}"].tool_class == "read"
